@@ -1,0 +1,64 @@
+package codec
+
+import (
+	"github.com/zeebo/xxh3"
+
+	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
+)
+
+// Decoder decodes the chunks of one layer. It holds scratch memory for one chunk
+// and is for one goroutine at a time.
+type Decoder struct {
+	prologue *Prologue
+	rans     kernel.Decoder
+	segs     []segment
+	vals     []uint16
+	planes   [3][]byte
+	cut      [3][]byte
+	planeBuf [4][]byte
+}
+
+// NewDecoder returns a decoder for the chunks that follow p.
+func NewDecoder(p *Prologue) *Decoder { return &Decoder{prologue: p} }
+
+// Reset makes d decode the chunks that follow p, keeping its memory.
+func (d *Decoder) Reset(p *Prologue) { d.prologue = p }
+
+// Decode decodes one chunk, header included, into dst, whose length must be the
+// chunk's decoded size. The bytes in dst are right when the error is nil; they
+// are unspecified otherwise. Offsets in errors count from the start of chunk.
+func (d *Decoder) Decode(dst, chunk []byte) error {
+	if len(chunk) < HeaderSize {
+		return corrupt(0, "chunk of %d bytes", len(chunk))
+	}
+	c, err := parseHeader(chunk[:HeaderSize])
+	if err != nil {
+		return err
+	}
+	if c.Method == trailerMethod || c.Encoded != len(chunk) {
+		return corrupt(4, "chunk of %d bytes says it has %d", len(chunk), c.Encoded)
+	}
+	if c.Decoded != len(dst) {
+		return corrupt(8, "chunk decodes to %d bytes, %d are expected", c.Decoded, len(dst))
+	}
+	if err := methods[c.Method](d, dst, c.Dtype, chunk[HeaderSize:]); err != nil {
+		return at(HeaderSize, err)
+	}
+	if xxh3.Hash(dst) != c.Hash {
+		return corrupt(12, "decoded bytes do not match their hash")
+	}
+	return nil
+}
+
+// ParseChunk reads the header at the start of chunk, without its place in the
+// layer.
+func ParseChunk(chunk []byte) (Chunk, error) {
+	if len(chunk) < HeaderSize {
+		return Chunk{}, corrupt(0, "chunk of %d bytes", len(chunk))
+	}
+	c, err := parseHeader(chunk[:HeaderSize])
+	if err == nil && c.Method == trailerMethod {
+		err = corrupt(0, "trailer where a chunk is expected")
+	}
+	return c, err
+}

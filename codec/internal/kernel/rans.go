@@ -1,0 +1,266 @@
+package kernel
+
+import "errors"
+
+// Coder constants; FORMAT.md, "The rANS method".
+const (
+	GroupLanes = 64             // lanes of one group
+	MaxGroups  = 4              // groups of a large chunk
+	MaxLanes   = 64 * MaxGroups // 256
+	MaxSymbols = 32             // symbols of a table, the escape included
+	stateLow   = 256            // states are in [stateLow, 1<<16)
+)
+
+// Errors of a stream that does not decode. Callers add the place.
+var (
+	ErrState   = errors.New("rans state out of range")
+	ErrStream  = errors.New("rans stream ends early")
+	ErrEscapes = errors.New("escape list ends early")
+	ErrFinal   = errors.New("rans stream does not close")
+)
+
+// Table is a probability model of at most MaxSymbols symbols. Symbol 0 is the
+// escape: its value follows in a list of its own.
+type Table struct {
+	Top    uint                // mantissa bits in a symbol's value
+	N      int                 // symbols, the escape included
+	Values [MaxSymbols]uint16  // exponent<<Top | top mantissa bits; ascending from index 1
+	Freqs  [MaxSymbols]uint8   // in 1/256; sum 256; only the escape's may be 0
+	slots  [256]uint32         // for Decode: freq | offset in symbol<<8 | value<<16 | escape<<31
+	index  [values]uint8       // for Encode: value -> symbol, 0: escape
+	codes  [MaxSymbols]encoded // for Encode
+}
+
+// encoded is what the encoder needs of a symbol: its frequency and first slot,
+// and 2^24/freq rounded up, which divides every 16-bit state exactly.
+type encoded struct{ freq, start, reciprocal uint32 }
+
+const escapeFlag = 1 << 31
+
+// Init completes a table whose Top, N, Values and Freqs are set and valid.
+func (t *Table) Init() {
+	slot := uint32(0)
+	for s := range t.N {
+		f := uint32(t.Freqs[s])
+		if f == 0 {
+			continue
+		}
+		entry := f | uint32(t.Values[s])<<16
+		if s == 0 {
+			entry = f | escapeFlag
+		} else {
+			t.index[t.Values[s]] = uint8(s)
+		}
+		t.codes[s] = encoded{freq: f, start: slot, reciprocal: 1<<24/f + 1}
+		for k := range f {
+			t.slots[slot] = entry | k<<8
+			slot++
+		}
+	}
+}
+
+// Symbol returns the symbol that codes value v; 0 is the escape.
+func (t *Table) Symbol(v int) int { return int(t.index[v]) }
+
+// Decoder decodes the symbols of one chunk. The zero value is not usable; see
+// Reset.
+type Decoder struct {
+	lanes  int
+	state  [MaxLanes]uint16
+	stream []byte // not yet read
+	exps   []byte // escaped exponents not yet read
+	tops   []byte // and their top mantissa bits; nil when symbols have none
+}
+
+// Reset starts a chunk. states holds the low bytes of the lanes' states, then
+// the high bytes: 2*lanes bytes, lanes a multiple of GroupLanes. The slices are
+// read until the last Decode.
+func (d *Decoder) Reset(states, stream, exps, tops []byte) error {
+	d.lanes = len(states) / 2
+	d.stream, d.exps, d.tops = stream, exps, tops
+	for l := range d.lanes {
+		d.state[l] = uint16(states[l]) | uint16(states[d.lanes+l])<<8
+		if d.state[l] < stateLow {
+			return ErrState
+		}
+	}
+	return nil
+}
+
+// Decode decodes len(vals) symbols with t. Each call starts at lane 0.
+func (d *Decoder) Decode(vals []uint16, t *Table) error {
+	for len(vals) > 0 {
+		n := min(d.lanes, len(vals))
+		escaped, err := d.row(vals[:n], t)
+		if err != nil {
+			return err
+		}
+		if escaped != 0 {
+			if err := d.escapes(vals[:n], t); err != nil {
+				return err
+			}
+		}
+		vals = vals[n:]
+	}
+	return nil
+}
+
+// row decodes one symbol of each of the first len(vals) lanes. An escape leaves
+// escapeFlag>>16 in vals.
+func (d *Decoder) row(vals []uint16, t *Table) (escaped uint32, err error) {
+	if len(d.stream) < MaxLanes {
+		return d.lastRows(vals, t)
+	}
+	in := (*[MaxLanes]byte)(d.stream)
+	state := d.state[:len(vals)]
+	used := uint32(0)
+	for l := range vals {
+		x := uint32(state[l])
+		e := t.slots[x&255]
+		vals[l] = uint16(e >> 16)
+		escaped |= e
+		x = (e&255)*(x>>8) + e>>8&255
+		take := (x - stateLow) >> 31 // 1 when x < stateLow
+		x = x<<(take*8&15) | uint32(in[used&(MaxLanes-1)])&-take
+		used += take
+		state[l] = uint16(x)
+	}
+	d.stream = d.stream[used:]
+	return escaped & escapeFlag, nil
+}
+
+// lastRows is row with a check of every read.
+func (d *Decoder) lastRows(vals []uint16, t *Table) (escaped uint32, err error) {
+	for l := range vals {
+		x := uint32(d.state[l])
+		e := t.slots[x&255]
+		vals[l] = uint16(e >> 16)
+		escaped |= e
+		x = (e&255)*(x>>8) + e>>8&255
+		if x < stateLow {
+			if len(d.stream) == 0 {
+				return 0, ErrStream
+			}
+			x = x<<8 | uint32(d.stream[0])
+			d.stream = d.stream[1:]
+		}
+		d.state[l] = uint16(x)
+	}
+	return escaped & escapeFlag, nil
+}
+
+// escapes fills in the values of the escaped symbols of a row.
+func (d *Decoder) escapes(vals []uint16, t *Table) error {
+	for l, v := range vals {
+		if v&(escapeFlag>>16) == 0 {
+			continue
+		}
+		if len(d.exps) == 0 {
+			return ErrEscapes
+		}
+		v = uint16(d.exps[0]) << t.Top
+		d.exps = d.exps[1:]
+		if t.Top > 0 {
+			v |= uint16(d.tops[0])
+			d.tops = d.tops[1:]
+		}
+		vals[l] = v
+	}
+	return nil
+}
+
+// Close reports whether the chunk was read to its exact end: a free check of
+// integrity, since every lane comes back to the state the encoder started from.
+func (d *Decoder) Close() error {
+	if len(d.stream) != 0 || len(d.exps) != 0 {
+		return ErrFinal
+	}
+	for _, x := range d.state[:d.lanes] {
+		if x != stateLow {
+			return ErrFinal
+		}
+	}
+	return nil
+}
+
+// Encoder encodes the symbols of one chunk, from the last to the first.
+type Encoder struct {
+	lanes int
+	state [MaxLanes]uint16
+	buf   []byte // stream bytes fill it from the end
+	free  int    // buf[free:] is the stream so far
+	exps  []byte // escapes, last first
+	tops  []byte
+}
+
+// Reset starts a chunk of n symbols in lanes lanes.
+func (e *Encoder) Reset(n, lanes int) {
+	e.lanes = lanes
+	for l := range e.state {
+		e.state[l] = stateLow
+	}
+	// A symbol puts out at most one byte.
+	if cap(e.buf) < n {
+		e.buf = make([]byte, n)
+	}
+	e.buf = e.buf[:n]
+	e.free = n
+	e.exps, e.tops = e.exps[:0], e.tops[:0]
+}
+
+// Encode codes vals with t before everything encoded so far: a chunk of several
+// parts encodes the last part first. The part starts at lane 0.
+func (e *Encoder) Encode(vals []uint16, t *Table) {
+	for end := len(vals); end > 0; {
+		start := (end - 1) / e.lanes * e.lanes
+		free := e.free
+		for l := end - start - 1; l >= 0; l-- {
+			v := vals[start+l]
+			s := t.index[v]
+			if s == 0 {
+				e.exps = append(e.exps, byte(v>>t.Top))
+				e.tops = append(e.tops, byte(v)&(1<<t.Top-1))
+			}
+			c := &t.codes[s&(MaxSymbols-1)]
+			x := uint32(e.state[l])
+			if x >= c.freq<<8 {
+				free--
+				e.buf[free] = byte(x)
+				x >>= 8
+			}
+			q := uint32(uint64(x) * uint64(c.reciprocal) >> 24)
+			e.state[l] = uint16(q<<8 + x - q*c.freq + c.start)
+		}
+		e.free = free
+		end = start
+	}
+}
+
+// AppendStates appends the states in the form that Decoder.Reset reads.
+func (e *Encoder) AppendStates(dst []byte) []byte {
+	for _, x := range e.state[:e.lanes] {
+		dst = append(dst, byte(x))
+	}
+	for _, x := range e.state[:e.lanes] {
+		dst = append(dst, byte(x>>8))
+	}
+	return dst
+}
+
+// Stream returns the coded bytes, valid until the next Reset.
+func (e *Encoder) Stream() []byte { return e.buf[e.free:] }
+
+// AppendEscapes appends the escaped exponents in decoding order and, when
+// symbols have mantissa bits, the bits of each.
+func (e *Encoder) AppendEscapes(dst []byte, top uint) []byte {
+	for i := len(e.exps) - 1; i >= 0; i-- {
+		dst = append(dst, e.exps[i])
+	}
+	for i := len(e.tops) - 1; i >= 0 && top > 0; i-- {
+		dst = append(dst, e.tops[i])
+	}
+	return dst
+}
+
+// Escapes is the number of escaped symbols so far.
+func (e *Encoder) Escapes() int { return len(e.exps) }

@@ -1,0 +1,122 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
+)
+
+// decodeFunc decodes payload into dst, whose length is the decoded size, with
+// the scratch memory of d. It checks everything that the chunk header does not.
+type decodeFunc func(d *Decoder, dst []byte, dtype Dtype, payload []byte) error
+
+// methods is indexed by Method.
+var methods = [...]decodeFunc{
+	Raw:      decodeRaw,
+	Constant: decodeConstant,
+	Zstd:     decodeZstd,
+	RANS:     decodeRANS,
+}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: %s: a newer release made this layer", ErrUnsupported, fmt.Sprintf(format, args...))
+}
+
+func decodeRaw(_ *Decoder, dst []byte, _ Dtype, payload []byte) error {
+	if len(payload) != len(dst) {
+		return corrupt(0, "raw chunk of %d bytes for %d", len(payload), len(dst))
+	}
+	copy(dst, payload)
+	return nil
+}
+
+// constant reports whether src is one element repeated.
+func constant(src []byte, width int) bool {
+	return bytes.Equal(src[width:], src[:len(src)-width])
+}
+
+func decodeConstant(_ *Decoder, dst []byte, dtype Dtype, payload []byte) error {
+	if len(payload) != dtype.Width() {
+		return corrupt(0, "constant of %d bytes for dtype %v", len(payload), dtype)
+	}
+	n := copy(dst, payload)
+	for n < len(dst) {
+		n += copy(dst[n:], dst[:n])
+	}
+	return nil
+}
+
+// A zstd payload is a check sum of the frame and the frame. The frame format has
+// bits that a decoder ignores; the check sum makes every change an error.
+const zstdPrefix = 4
+
+// DecodeAll never writes more than the capacity of the slice it is given; the
+// streaming decoder knows no such bound and is not used.
+var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)),
+		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(MaxChunk))
+	if err != nil {
+		panic("codec: internal error: " + err.Error())
+	}
+	return d
+})
+
+func newZstd(level zstd.EncoderLevel) func() *zstd.Encoder {
+	return sync.OnceValue(func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level),
+			zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)),
+			zstd.WithWindowSize(MaxChunk), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false))
+		if err != nil {
+			panic("codec: internal error: " + err.Error())
+		}
+		return e
+	})
+}
+
+var zstdEncoders = [levels]func() *zstd.Encoder{
+	Default: newZstd(zstd.SpeedBetterCompression),
+	Max:     newZstd(zstd.SpeedBestCompression),
+}
+
+func appendZstd(dst []byte, level Level, src []byte) []byte {
+	at := len(dst)
+	dst = append(dst, make([]byte, zstdPrefix)...)
+	dst = zstdEncoders[level]().EncodeAll(src, dst)
+	binary.LittleEndian.PutUint32(dst[at:], uint32(xxh3.Hash(dst[at+zstdPrefix:])))
+	return dst
+}
+
+func decodeZstd(_ *Decoder, dst []byte, _ Dtype, payload []byte) error {
+	return unzstd(dst, payload)
+}
+
+func unzstd(dst, payload []byte) error {
+	if len(payload) < zstdPrefix {
+		return corrupt(0, "zstd payload of %d bytes", len(payload))
+	}
+	sum, frame := binary.LittleEndian.Uint32(payload), payload[zstdPrefix:]
+	if uint32(xxh3.Hash(frame)) != sum {
+		return corrupt(0, "zstd frame does not match its check sum")
+	}
+	var h zstd.Header
+	if err := h.Decode(frame); err != nil {
+		return &CorruptError{Offset: zstdPrefix, Reason: "zstd frame", Err: err}
+	}
+	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(len(dst)) {
+		return corrupt(zstdPrefix, "zstd frame is not of %d bytes", len(dst))
+	}
+	out, err := zstdDecoder().DecodeAll(frame, dst[:0:len(dst)])
+	if err != nil {
+		return &CorruptError{Offset: zstdPrefix, Reason: "zstd frame", Err: err}
+	}
+	if len(out) != len(dst) || &out[0] != &dst[0] {
+		return corrupt(zstdPrefix, "zstd frame of %d bytes for %d", len(out), len(dst))
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package codec
+
+import (
+	"fmt"
+	"io"
+)
+
+// Reader reads a layer front to back, in the manner of archive/tar. It needs no
+// trailer to do so, but checks it.
+type Reader struct {
+	r      io.Reader
+	dec    *Decoder
+	offset int64
+	total  int64
+	chunks []Chunk
+	chunk  []byte // the current chunk, header included
+	err    error
+}
+
+// NewReader reads the prologue of the layer in r. It reads in large pieces and
+// needs no buffering below it.
+func NewReader(r io.Reader) (*Reader, error) {
+	p, err := ReadPrologue(r)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{r: r, dec: NewDecoder(p), offset: p.Size}, nil
+}
+
+// Next reads the next chunk, still encoded. At the end of the layer, when the
+// trailer is there and agrees, and nothing follows it, it returns io.EOF. The
+// Chunk is valid until the next call.
+func (r *Reader) Next() (*Chunk, error) {
+	if r.err == nil {
+		r.err = r.next()
+	}
+	if r.err != nil {
+		r.chunk = nil
+		return nil, r.err
+	}
+	return &r.chunks[len(r.chunks)-1], nil
+}
+
+func (r *Reader) next() error {
+	r.chunk = resize(r.chunk, HeaderSize)
+	if _, err := io.ReadFull(r.r, r.chunk); err != nil {
+		return readError(r.offset, "chunk header", err)
+	}
+	c, err := parseHeader(r.chunk)
+	if err != nil {
+		return at(r.offset, err)
+	}
+	if c.Method == trailerMethod {
+		return r.trailer(c)
+	}
+	if cap(r.chunk) < c.Encoded {
+		r.chunk = append(make([]byte, 0, c.Encoded), r.chunk...)
+	}
+	r.chunk = r.chunk[:c.Encoded]
+	if _, err := io.ReadFull(r.r, r.chunk[HeaderSize:]); err != nil {
+		return readError(r.offset, "chunk", err)
+	}
+	c.Offset, c.DecodedOffset = r.offset, r.total
+	r.chunks = append(r.chunks, c)
+	r.offset += int64(c.Encoded)
+	r.total += int64(c.Decoded)
+	return nil
+}
+
+// trailer reads the trailer whose header is c. It returns io.EOF if all is well.
+func (r *Reader) trailer(c Chunk) error {
+	if int64(c.Encoded) != TrailerSize(len(r.chunks)) {
+		return corrupt(r.offset, "trailer of %d bytes after %d chunks", c.Encoded, len(r.chunks))
+	}
+	b := append(r.chunk, make([]byte, c.Encoded-HeaderSize)...)
+	if _, err := io.ReadFull(r.r, b[HeaderSize:]); err != nil {
+		return readError(r.offset, "trailer", err)
+	}
+	if err := CheckTrailer(b, r.offset, r.chunks); err != nil {
+		return err
+	}
+	switch n, err := io.ReadFull(r.r, b[:1]); {
+	case n != 0:
+		return corrupt(r.offset+int64(c.Encoded), "bytes follow the trailer")
+	case err != io.EOF:
+		return fmt.Errorf("reading the end of the layer: %w", err)
+	}
+	return io.EOF
+}
+
+// Decode decodes the current chunk into dst, whose length must be the chunk's
+// decoded size. It may be called more than once.
+func (r *Reader) Decode(dst []byte) error {
+	if len(r.chunk) == 0 {
+		return fmt.Errorf("decoding chunk: no chunk was read")
+	}
+	return at(r.chunks[len(r.chunks)-1].Offset, r.dec.Decode(dst, r.chunk))
+}
+
+// Encoded returns the current chunk as it is in the layer, header included. It
+// is valid until the next call of Next.
+func (r *Reader) Encoded() []byte { return r.chunk }
