@@ -67,7 +67,9 @@ func report(w io.Writer, dir string, took time.Duration) error {
 			return err
 		}
 		total += info.Size()
-		fmt.Fprintf(w, "%12d  %s\n", info.Size(), e.Name())
+		if _, err := fmt.Fprintf(w, "%12d  %s\n", info.Size(), e.Name()); err != nil {
+			return err
+		}
 	}
 	rate := uint64(float64(total) / took.Seconds())
 	_, err = fmt.Fprintf(w, "%12d  in %v, %s/s\n", total, took.Round(time.Millisecond), humanize.Bytes(rate))

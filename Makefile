@@ -1,0 +1,41 @@
+GOFUMPT  = go run mvdan.cc/gofumpt@v0.12.0
+LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME = 60s
+
+.PHONY: build demo check test test-all race fuzz bench e2e
+
+build: # the tool, in bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/oras-bsm ./cmd/oras-bsm
+
+demo: # push, pull, mount and verify a generated model against a local registry
+	go run ./e2e/demo
+
+check: # format, vet and lint; the linters are pinned above
+	test -z "$$($(GOFUMPT) -l . | tee /dev/stderr)"
+	go vet ./...
+	$(LINT) run
+
+test: check # what every change must pass
+	go test ./...
+
+test-all: check # and the slow tests, and the code of machines without assembly
+	BSM_SLOW=1 go test -timeout 60m ./...
+	go test -tags purego ./codec/...
+	GOARCH=arm64 go vet ./...
+
+race:
+	go test -race ./codec/... ./mediatypes/... ./oci/...
+
+fuzz: # every fuzz target of every package, for FUZZTIME each
+	@set -e; for p in $$(go list ./...); do \
+	  list=$$(go test -list '^Fuzz' $$p); \
+	  for f in $$(echo "$$list" | grep '^Fuzz' || true); do \
+	    (set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p); \
+	  done; \
+	done
+
+bench:
+	go test -run '^$$' -bench . ./codec/... ./mediatypes/...
+
+e2e: # the tests against real registries and tools, in full
+	go test -count=1 -v ./e2e/...
