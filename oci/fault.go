@@ -1,0 +1,76 @@
+package oci
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// registryFault turns the error of a request to host into one that says of
+// which kind it is and what to do next. The text of foreign answers is cut and
+// escaped. A canceled context stays what it is.
+func registryFault(host string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, ErrRegistry), errors.Is(err, ErrNotFound), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrCorrupt):
+		return err
+	}
+	if t, ok := errors.AsType[*transport.Error](err); ok {
+		return statusFault(host, t)
+	}
+	if hint := tlsHint(host, err); hint != "" {
+		return fmt.Errorf("%w: %s: %w", ErrRegistry, hint, err)
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return fmt.Errorf("%w: %s speaks plain http: if that is meant, use --plain-http", ErrRegistry, host)
+	}
+	if d, ok := errors.AsType[*net.DNSError](err); ok && d.IsNotFound {
+		return fmt.Errorf("%w: no host %s: check the name", ErrRegistry, d.Name)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrRegistry, host, err)
+}
+
+// statusFault reads the status of an answer and the registry's own words.
+func statusFault(host string, t *transport.Error) error {
+	said := http.StatusText(t.StatusCode)
+	for _, d := range t.Errors {
+		said += "; " + plainText(string(d.Code)+" "+d.Message)
+	}
+	switch t.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: %s answers %d %s: run oras-bsm login %s", ErrUnauthorized, host, t.StatusCode, said, host)
+	case http.StatusNotFound:
+		return fmt.Errorf("%w: %s answers 404 %s: check repository and tag; for a private repository run oras-bsm login %s", ErrNotFound, host, said, host)
+	case http.StatusTooManyRequests:
+		return fmt.Errorf("%w: %s answers 429 %s: wait, or run oras-bsm login %s for a higher limit", ErrRegistry, host, said, host)
+	case http.StatusRequestEntityTooLarge:
+		return fmt.Errorf("%w: %s answers 413 %s: it or a proxy before it takes no layer of this size", ErrRegistry, host, said)
+	case http.StatusRequestedRangeNotSatisfiable:
+		return fmt.Errorf("%w: %s answers 416 %s: its blob is shorter than the manifest says", ErrCorrupt, host, said)
+	}
+	return fmt.Errorf("%w: %s answers %d %s", ErrRegistry, host, t.StatusCode, said)
+}
+
+// tlsHint names the trouble with a certificate, or "".
+func tlsHint(host string, err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "the certificate of " + host + " is signed by an authority that this machine does not know: add it to the system's, or name its file in SSL_CERT_FILE"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "the certificate of " + host + " is for another name"
+	}
+	if c, ok := errors.AsType[x509.CertificateInvalidError](err); ok && c.Reason == x509.Expired {
+		return "the certificate of " + host + " has expired, or this machine's clock is wrong"
+	}
+	if a, ok := errors.AsType[tls.AlertError](err); ok {
+		return host + " refuses the TLS connection (" + a.Error() + "): it may want a client certificate"
+	}
+	return ""
+}
