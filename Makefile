@@ -28,7 +28,7 @@ race:
 
 fuzz: # every fuzz target of every package, for FUZZTIME each
 	@set -e; for p in $$(go list ./...); do \
-	  list=$$(go test -list '^Fuzz' $$p); \
+	  list=$$(go test -list '^Fuzz' $$p) || { echo "$$list"; exit 1; }; \
 	  for f in $$(echo "$$list" | grep '^Fuzz' || true); do \
 	    (set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p); \
 	  done; \
