@@ -14,8 +14,9 @@
 //
 // [Parse] treats its input as hostile. It accepts what the reference crate
 // (https://github.com/huggingface/safetensors, version 0.8) accepts, less what
-// two readers could take in two ways: a member other than the three above, a
-// byte other than a space in the padding, and a header beyond the limits below.
+// two readers could take in two ways (a member of a tensor other than the three
+// above, a byte other than a space in the padding, white space before the JSON,
+// a __metadata__ of null) and less what exceeds the limits below.
 // What it accepts covers the file exactly: every byte after the header belongs
 // to one tensor.
 //
