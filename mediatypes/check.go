@@ -58,8 +58,6 @@ func (f *File) check() *Error {
 		return wrong("/sha256", "not 64 lower-case hex digits")
 	case f.Format != "" && f.Format != "safetensors":
 		return wrong("/format", "unknown format %q", printable(f.Format))
-	case f.Segments == nil:
-		return wrong("/segments", "missing")
 	}
 	return nil
 }
@@ -70,8 +68,6 @@ func (t *Tensor) check() *Error {
 		return wrong("/name", "not UTF-8 or longer than %d bytes", MaxName)
 	case !isDtype(t.Dtype):
 		return wrong("/dtype", "not a dtype: %q", printable(t.Dtype))
-	case t.Shape == nil:
-		return wrong("/shape", "missing")
 	case len(t.Shape) > MaxDims:
 		return wrong("/shape", "more than %d dimensions", MaxDims)
 	case t.File < 0:
@@ -113,9 +109,6 @@ func (t *Tensor) checkShape() *Error {
 func (x *Index) checkAcross() *Error {
 	if x.Level != "default" && x.Level != "max" {
 		return wrong("/level", "unknown level %q", printable(x.Level))
-	}
-	if x.Layers == nil || x.Files == nil || x.Tensors == nil {
-		return wrong("", "layers, files or tensors are missing")
 	}
 	if err := x.checkLayers(); err != nil {
 		return err

@@ -62,7 +62,7 @@ func (l *Layer) checkChunks(chunks []Chunk) *Error {
 	for i := range chunks {
 		c := &chunks[i]
 		at := func(format string, args ...any) *Error {
-			return wrong(fmt.Sprintf(" chunk %d", i), format, args...)
+			return wrong(fmt.Sprintf("chunk %d", i), format, args...)
 		}
 		switch {
 		case c.Encoded <= 0 || c.Encoded > MaxChunkEncoded:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -49,7 +50,7 @@ func within(object string, err *Error) error {
 	if err == nil {
 		return nil
 	}
-	err.Object = object + err.Object
+	err.Object = strings.TrimSuffix(object+" "+err.Object, " ")
 	return err
 }
 
@@ -66,7 +67,7 @@ func jsonError(object string, base int64, err error) error {
 		if own.Offset >= 0 {
 			own.Offset += base
 		}
-		return within(object+" ", own)
+		return within(object, own)
 	case errors.As(err, &syn):
 		return &Error{member(object, syn.JSONPointer), base + syn.ByteOffset, "malformed JSON", syn.Err}
 	case errors.As(err, &sem):

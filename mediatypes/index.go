@@ -98,10 +98,10 @@ func MarshalIndex(x *Index, chunks [][]Chunk) ([]byte, error) {
 		return nil, wrong(indexObject, "cannot write version %d", x.Version)
 	}
 	if err := x.checkElements(); err != nil {
-		return nil, within(indexObject+" ", err)
+		return nil, within(indexObject, err)
 	}
 	if err := x.checkAcross(); err != nil {
-		return nil, within(indexObject+" ", err)
+		return nil, within(indexObject, err)
 	}
 	if len(chunks) != len(x.Layers) {
 		return nil, wrong(indexObject, "%d chunk tables for %d layers", len(chunks), len(x.Layers))
@@ -157,10 +157,13 @@ func ParseIndex(doc []byte) (*Index, error) {
 				return readList(dec, l, MaxLayers-1, readObject)
 			}),
 			json.UnmarshalFromFunc(func(dec *jsontext.Decoder, l *[]File) error {
-				return readList(dec, l, MaxFiles, readObject)
+				return readList(dec, l, MaxFiles, readFile)
 			}),
 			json.UnmarshalFromFunc(func(dec *jsontext.Decoder, l *[]Tensor) error {
-				return readList(dec, l, MaxTensors, readObject)
+				// A guess that costs less than the document and saves most of
+				// the growing.
+				*l = make([]Tensor, 0, len(text)/512)
+				return readList(dec, l, MaxTensors, readTensor)
 			}),
 			json.UnmarshalFromFunc(func(dec *jsontext.Decoder, l *[]Segment) error {
 				err := readList(dec, l, MaxSegments-segments, readSegment)
@@ -174,8 +177,11 @@ func ParseIndex(doc []byte) (*Index, error) {
 	if err2 != nil {
 		return nil, jsonError(indexObject, int64(headerSize), err2)
 	}
+	if x.Layers == nil || x.Files == nil || x.Tensors == nil {
+		return nil, wrong(indexObject, "has no layers, files or tensors member")
+	}
 	if err := x.checkAcross(); err != nil {
-		return nil, within(indexObject+" ", err)
+		return nil, within(indexObject, err)
 	}
 	if err := x.placeTables(alignTable(headerSize + len(text))); err != nil {
 		return nil, within(indexObject, err)

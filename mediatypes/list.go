@@ -9,8 +9,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// readList reads a JSON array of at most most elements, each by read. The
-// result is never nil.
+// readList appends the elements of a JSON array, each read by read, to a list
+// that may hold no more than most. The result is never nil.
 func readList[T any](dec *jsontext.Decoder, list *[]T, most int, read func(*jsontext.Decoder, *T) error) error {
 	open, err := dec.ReadToken()
 	if err != nil {
@@ -19,7 +19,9 @@ func readList[T any](dec *jsontext.Decoder, list *[]T, most int, read func(*json
 	if open.Kind() != '[' {
 		return here(dec, "is not an array")
 	}
-	*list = []T{}
+	if *list == nil {
+		*list = []T{}
+	}
 	for dec.PeekKind() != ']' {
 		if len(*list) == most {
 			return here(dec, "is the last that is allowed, and is not the last")
@@ -44,7 +46,30 @@ func readObject[T any, P interface {
 	}
 	if err := P(v).check(); err != nil {
 		err.Offset = dec.InputOffset()
-		return within(string(dec.StackPointer()), err)
+		err.Object = string(dec.StackPointer()) + err.Object
+		return err
+	}
+	return nil
+}
+
+// readFile is readObject for a file, which must say that it has no segments.
+func readFile(dec *jsontext.Decoder, f *File) error {
+	if err := readObject(dec, f); err != nil {
+		return err
+	}
+	if f.Segments == nil {
+		return here(dec, "has no segments member")
+	}
+	return nil
+}
+
+// readTensor is readObject for a tensor, which must say that it is a scalar.
+func readTensor(dec *jsontext.Decoder, t *Tensor) error {
+	if err := readObject(dec, t); err != nil {
+		return err
+	}
+	if t.Shape == nil {
+		return here(dec, "has no shape member")
 	}
 	return nil
 }

@@ -60,7 +60,8 @@ func ParseConfig(raw []byte, d ocispec.Descriptor) (*ocispec.Image, error) {
 	if err := parse(object, raw, d, MaxConfigSize, &c, "layers", "manifests"); err != nil {
 		return nil, err
 	}
-	if err := checkMediaType("", d.MediaType, ocispec.MediaTypeImageConfig); err != nil {
+	// A config does not carry its type.
+	if err := checkMediaType(ocispec.MediaTypeImageConfig, d.MediaType, ocispec.MediaTypeImageConfig); err != nil {
 		return nil, within(object, err)
 	}
 	if err := checkConfig(&c); err != nil {
@@ -79,7 +80,8 @@ func parse(object string, raw []byte, d ocispec.Descriptor, most int64, v any, f
 		return wrong(object, "has %d bytes, its descriptor says %d", len(raw), d.Size)
 	}
 	if err := checkDescriptor(&d); err != nil {
-		return within(object+" descriptor", err)
+		err.Object = "descriptor" + err.Object
+		return within(object, err)
 	}
 	if got := d.Digest.Algorithm().FromBytes(raw); got != d.Digest {
 		return wrong(object, "has digest %s, its descriptor says %s", got, d.Digest)
@@ -94,16 +96,15 @@ func parse(object string, raw []byte, d ocispec.Descriptor, most int64, v any, f
 }
 
 // checkMediaType compares the type that a document and its descriptor give
-// with the one it was parsed as. Either may be silent, but not both; a config
-// does not carry its type.
+// with the one it was parsed as. Either may be silent, but not both.
 func checkMediaType(body, descriptor, want string) *Error {
 	switch {
 	case body != "" && body != want:
-		return wrong(" /mediaType", "is %q, not %q", printable(body), want)
+		return wrong("/mediaType", "is %q, not %q", printable(body), want)
 	case descriptor != "" && descriptor != want:
-		return wrong(" descriptor/mediaType", "is %q, not %q", printable(descriptor), want)
+		return wrong("descriptor/mediaType", "is %q, not %q", printable(descriptor), want)
 	case body == "" && descriptor == "":
-		return wrong(" /mediaType", "missing, here and in the descriptor")
+		return wrong("/mediaType", "missing, here and in the descriptor")
 	}
 	return nil
 }
@@ -111,21 +112,21 @@ func checkMediaType(body, descriptor, want string) *Error {
 func checkManifest(m *ocispec.Manifest) *Error {
 	switch {
 	case m.SchemaVersion != 2:
-		return wrong(" /schemaVersion", "is %d, not 2", m.SchemaVersion)
+		return wrong("/schemaVersion", "is %d, not 2", m.SchemaVersion)
 	case len(m.Layers) == 0:
-		return wrong(" /layers", "no layers")
+		return wrong("/layers", "no layers")
 	case m.Config.Size > MaxConfigSize:
-		return wrong(" /config/size", "is larger than %d bytes", MaxConfigSize)
+		return wrong("/config/size", "is larger than %d bytes", MaxConfigSize)
 	}
 	if err := checkHead(m.ArtifactType, m.Annotations, m.Subject); err != nil {
 		return err
 	}
 	sizes := newBlobSizes()
-	if err := sizes.add(" /config", &m.Config); err != nil {
+	if err := sizes.add("/config", &m.Config); err != nil {
 		return err
 	}
 	for i := range m.Layers {
-		if err := sizes.add(fmt.Sprintf(" /layers/%d", i), &m.Layers[i]); err != nil {
+		if err := sizes.add(fmt.Sprintf("/layers/%d", i), &m.Layers[i]); err != nil {
 			return err
 		}
 	}
@@ -135,9 +136,9 @@ func checkManifest(m *ocispec.Manifest) *Error {
 func checkManifestIndex(x *ocispec.Index) *Error {
 	switch {
 	case x.SchemaVersion != 2:
-		return wrong(" /schemaVersion", "is %d, not 2", x.SchemaVersion)
+		return wrong("/schemaVersion", "is %d, not 2", x.SchemaVersion)
 	case x.Manifests == nil:
-		return wrong(" /manifests", "missing")
+		return wrong("/manifests", "missing")
 	}
 	if err := checkHead(x.ArtifactType, x.Annotations, x.Subject); err != nil {
 		return err
@@ -145,11 +146,11 @@ func checkManifestIndex(x *ocispec.Index) *Error {
 	sizes := newBlobSizes()
 	for i := range x.Manifests {
 		d := &x.Manifests[i]
-		if err := sizes.add(fmt.Sprintf(" /manifests/%d", i), d); err != nil {
+		if err := sizes.add(fmt.Sprintf("/manifests/%d", i), d); err != nil {
 			return err
 		}
 		if d.Size > MaxManifestSize {
-			return wrong(fmt.Sprintf(" /manifests/%d/size", i), "is larger than %d bytes", MaxManifestSize)
+			return wrong(fmt.Sprintf("/manifests/%d/size", i), "is larger than %d bytes", MaxManifestSize)
 		}
 	}
 	return nil
@@ -158,17 +159,17 @@ func checkManifestIndex(x *ocispec.Index) *Error {
 func checkConfig(c *ocispec.Image) *Error {
 	switch {
 	case c.OS == "":
-		return wrong(" /os", "missing")
+		return wrong("/os", "missing")
 	case c.Architecture == "":
-		return wrong(" /architecture", "missing")
+		return wrong("/architecture", "missing")
 	case c.RootFS.Type != "layers":
-		return wrong(" /rootfs/type", "is %q, not \"layers\"", printable(c.RootFS.Type))
+		return wrong("/rootfs/type", "is %q, not \"layers\"", printable(c.RootFS.Type))
 	case len(c.RootFS.DiffIDs) == 0:
-		return wrong(" /rootfs/diff_ids", "no layers")
+		return wrong("/rootfs/diff_ids", "no layers")
 	}
 	for i, d := range c.RootFS.DiffIDs {
 		if err := checkDigest(d); err != nil {
-			return &Error{fmt.Sprintf(" /rootfs/diff_ids/%d", i), -1, "invalid digest", err}
+			return &Error{fmt.Sprintf("/rootfs/diff_ids/%d", i), -1, "invalid digest", err}
 		}
 	}
 	return nil
@@ -177,16 +178,15 @@ func checkConfig(c *ocispec.Image) *Error {
 // checkHead checks what manifests and image indexes have in common.
 func checkHead(artifactType string, annotations map[string]string, subject *ocispec.Descriptor) *Error {
 	if artifactType != "" && !isMediaType(artifactType) {
-		return wrong(" /artifactType", "not a media type")
+		return wrong("/artifactType", "not a media type")
 	}
 	if err := checkAnnotations(annotations); err != nil {
-		err.Object = " " + err.Object
 		return err
 	}
 	if subject == nil {
 		return nil
 	}
-	return newBlobSizes().add(" /subject", subject)
+	return newBlobSizes().add("/subject", subject)
 }
 
 // blobSizes holds the sizes that a document gives for the blobs it names.

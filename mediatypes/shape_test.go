@@ -135,7 +135,7 @@ func (s shape) build() (*Index, [][]Chunk) {
 			current[t.block] = l
 			layer := Layer{MediaType: BlockLayer}
 			if t.block >= 0 {
-				layer.Stack, layer.Block = "model/model.layers", new(int)
+				layer.Stack, layer.Block = "model.layers", new(int)
 				*layer.Block = t.block
 			}
 			x.Layers = append(x.Layers, layer)
@@ -209,8 +209,8 @@ func smallModel() (*Index, [][]Chunk) {
 	x := &Index{
 		Version: IndexVersion, Level: "max",
 		Layers: []Layer{
-			{MediaType: BlockLayer, Decoded: 24, Stack: "model/model.layers", Block: &zero},
-			{MediaType: BlockLayer, Decoded: 6, Stack: "model/model.layers", Block: &one},
+			{MediaType: BlockLayer, Decoded: 24, Stack: "model.layers", Block: &zero},
+			{MediaType: BlockLayer, Decoded: 6, Stack: "model.layers", Block: &one},
 			{MediaType: FilesLayer, Decoded: 30},
 		},
 		Files: []File{
