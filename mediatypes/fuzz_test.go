@@ -55,8 +55,11 @@ func FuzzParseIndex(f *testing.F) {
 	f.Add(text, tables, false)
 	f.Add(doc, []byte(nil), true)
 	for _, edit := range []struct{ old, new string }{
-		{`"layers"`, `"LAYERS":[],"layers"`}, {`[2,0,10]`, `[2,0,9],[ 2 , 9 , 1 ]`}, {`"size":34`, `"size":-34`},
-		{`"md5"`, `"base":null,"md5"`}, {`:"max"`, "\n:\t\"default\""},
+		{`"layers"`, `"LAYERS":[],"layers"`},
+		{`[2,0,10]`, `[2,0,9],[ 2 , 9 , 1 ]`},
+		{`"size":34`, `"size":-34`},
+		{`"md5"`, `"base":null,"md5"`},
+		{`:"max"`, "\n:\t\"default\""},
 	} {
 		f.Add(bytes.Replace(text, []byte(edit.old), []byte(edit.new), 1), tables, false)
 	}
