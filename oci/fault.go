@@ -22,11 +22,11 @@ func registryFault(host string, err error) error {
 	case errors.Is(err, ErrRegistry), errors.Is(err, ErrNotFound), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrCorrupt):
 		return err
 	}
-	if t, ok := errors.AsType[*transport.Error](err); ok {
-		return statusFault(host, t)
-	}
 	if hint := tlsHint(host, err); hint != "" {
 		return fmt.Errorf("%w: %s: %w", ErrRegistry, hint, err)
+	}
+	if t, ok := errors.AsType[*transport.Error](err); ok {
+		return statusFault(host, t)
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return fmt.Errorf("%w: %s speaks plain http: if that is meant, use --plain-http", ErrRegistry, host)

@@ -396,4 +396,3 @@ func (b *layoutBlob) Abort() error {
 	b.done = true
 	return errors.Join(b.f.Close(), b.t.root.Remove(b.temp))
 }
-
