@@ -1,0 +1,241 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// An Artifact is a model in a store, opened for reading: its manifests and its
+// index were read and checked, its layers were not.
+type Artifact struct {
+	Descriptor ocispec.Descriptor   // what the reference names: the image index, or one manifest
+	Manifests  []ocispec.Descriptor // of the platforms
+	Layers     []ocispec.Descriptor // in manifest order, the index layer last
+	Index      *mediatypes.Index
+
+	src          Source
+	ref          Reference
+	manifests    []*ocispec.Manifest
+	indexDecoded int64 // size of the decoded index layer
+}
+
+// Open reads the manifests and the index of the model that ref names. The caller
+// closes the artifact.
+func Open(ctx context.Context, ref Reference, o *Options) (*Artifact, error) {
+	src, err := OpenSource(ctx, ref, &o.withDefaults().StoreOptions)
+	if err != nil {
+		return nil, err
+	}
+	a := &Artifact{src: src, ref: ref}
+	if err := a.open(ctx); err != nil {
+		src.Close()
+		return nil, fail("opening", ref.String(), err)
+	}
+	return a, nil
+}
+
+// Close releases the store.
+func (a *Artifact) Close() error { return a.src.Close() }
+
+func (a *Artifact) open(ctx context.Context) error {
+	var err error
+	if a.Descriptor, err = a.src.Resolve(ctx); err != nil {
+		return err
+	}
+	if err := a.readManifests(ctx); err != nil {
+		return err
+	}
+	first := a.manifests[0]
+	a.Layers = first.Layers
+	for i, m := range a.manifests[1:] {
+		if !sameLayers(m.Layers, first.Layers) {
+			return corruptObject("manifest "+a.Manifests[i+1].Digest.String(), "its layers are not those of the other platform")
+		}
+	}
+	if n := len(a.Layers); n == 0 || a.Layers[n-1].MediaType != mediatypes.IndexLayer {
+		return fmt.Errorf("%w: the last layer is not an index", ErrNotModel)
+	}
+	if err := a.readIndex(ctx, a.Layers[len(a.Layers)-1]); err != nil {
+		return err
+	}
+	return a.checkLayers()
+}
+
+func corruptObject(object, format string, args ...any) error {
+	return &Error{Op: "checking", Object: object, Offset: -1, Err: fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))}
+}
+
+// readManifests reads what the reference names, and all manifests if that is an
+// image index.
+func (a *Artifact) readManifests(ctx context.Context) error {
+	raw, err := a.src.Manifest(ctx, a.Descriptor)
+	if err != nil {
+		return err
+	}
+	switch a.Descriptor.MediaType {
+	case ocispec.MediaTypeImageIndex:
+		index, err := mediatypes.ParseManifestIndex(raw, a.Descriptor)
+		if err != nil {
+			return err
+		}
+		if index.ArtifactType != mediatypes.ArtifactType {
+			return notModel(index.ArtifactType)
+		}
+		if len(index.Manifests) == 0 {
+			return corruptObject("image index "+a.Descriptor.Digest.String(), "it has no manifests")
+		}
+		for _, d := range index.Manifests {
+			raw, err := a.src.Manifest(ctx, d)
+			if err != nil {
+				return err
+			}
+			if err := a.addManifest(raw, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	case ocispec.MediaTypeImageManifest:
+		return a.addManifest(raw, a.Descriptor)
+	}
+	return notModel(a.Descriptor.MediaType)
+}
+
+func notModel(what string) error {
+	if what == "" {
+		what = "a container image"
+	}
+	return fmt.Errorf("%w: it is %.200q, not %s", ErrNotModel, what, mediatypes.ArtifactType)
+}
+
+func (a *Artifact) addManifest(raw []byte, d ocispec.Descriptor) error {
+	m, err := mediatypes.ParseManifest(raw, d)
+	if err != nil {
+		return err
+	}
+	if m.ArtifactType != mediatypes.ArtifactType {
+		return notModel(m.ArtifactType)
+	}
+	a.Manifests, a.manifests = append(a.Manifests, d), append(a.manifests, m)
+	return nil
+}
+
+func sameLayers(a, b []ocispec.Descriptor) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Digest != b[i].Digest || a[i].Size != b[i].Size || a[i].MediaType != b[i].MediaType {
+			return false
+		}
+	}
+	return true
+}
+
+// readIndex reads, checks and parses the index layer d.
+func (a *Artifact) readIndex(ctx context.Context, d ocispec.Descriptor) error {
+	if d.Size > mediatypes.MaxIndexDocument {
+		return corruptObject("index layer "+d.Digest.String(), "size %d, the most is %d", d.Size, mediatypes.MaxIndexDocument)
+	}
+	r, err := a.src.Blob(ctx, d, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	verifier := d.Digest.Verifier()
+	doc, err := decodeBytes(io.TeeReader(io.LimitReader(r, d.Size), verifier), mediatypes.MaxIndexDocument)
+	if err != nil {
+		return &Error{Op: "reading", Object: "index layer " + d.Digest.String(), Offset: -1, Err: err}
+	}
+	if !verifier.Verified() {
+		return corruptObject("index layer "+d.Digest.String(), "it does not match its digest")
+	}
+	a.indexDecoded = int64(len(doc))
+	a.Index, err = mediatypes.ParseIndex(doc)
+	return err
+}
+
+// decodeBytes decodes a layer of opaque bytes, at most limit of them. It reads r
+// to its end.
+func decodeBytes(r io.Reader, limit int64) ([]byte, error) {
+	lr, err := codec.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	var doc bytes.Buffer
+	for {
+		c, err := lr.Next()
+		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return doc.Bytes(), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if int64(doc.Len()+c.Decoded) > limit {
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrCorrupt, limit)
+		}
+		doc.Grow(c.Decoded)
+		b := doc.AvailableBuffer()[:c.Decoded]
+		if err := lr.Decode(b); err != nil {
+			return nil, err
+		}
+		doc.Write(b)
+	}
+}
+
+// checkLayers compares the layers of the manifest with those of the index.
+func (a *Artifact) checkLayers() error {
+	if len(a.Index.Layers) != len(a.Layers)-1 {
+		return corruptObject("index", "it has %d layers, the manifest %d", len(a.Index.Layers), len(a.Layers)-1)
+	}
+	for i, l := range a.Index.Layers {
+		d := a.Layers[i]
+		if l.Digest != d.Digest || l.Encoded != d.Size || l.MediaType != d.MediaType {
+			return corruptObject("index", "layer %d is %s of %d bytes, in the manifest %s of %d", i, l.Digest, l.Encoded, d.Digest, d.Size)
+		}
+	}
+	return nil
+}
+
+// encodedSize is the size of all layers.
+func (a *Artifact) encodedSize() (n int64) {
+	for _, d := range a.Layers {
+		n += d.Size
+	}
+	return n
+}
+
+// decodedSize is the size of all files.
+func (a *Artifact) decodedSize() (n int64) {
+	for _, f := range a.Index.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// layerFault names layer i and the place in it where err was found.
+func (a *Artifact) layerFault(op string, i int, offset int64, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var own *Error
+	if errors.As(err, &own) {
+		return err
+	}
+	var c *codec.CorruptError
+	if errors.As(err, &c) {
+		offset += c.Offset
+		err = fmt.Errorf("%w: %s", ErrCorrupt, c.Reason)
+		if c.Err != nil {
+			err = fmt.Errorf("%w: %s: %w", ErrCorrupt, c.Reason, c.Err)
+		}
+	}
+	return &Error{Op: op, Object: fmt.Sprintf("layer %d (%s)", i, a.Layers[i].Digest), Offset: offset, Err: err}
+}

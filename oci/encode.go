@@ -1,0 +1,273 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/zeebo/xxh3"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// errLossy is an encoder that does not give back what it was given. It must
+// never happen; if it does, nothing leaves the machine.
+var errLossy = errors.New("encoded bytes do not decode to what they were made from: please report this, with the model")
+
+// A layer is an encoded layer, stored in the target.
+type layer struct {
+	desc    ocispec.Descriptor
+	group   *group
+	decoded int64
+	chunks  []mediatypes.Chunk
+	dtypes  map[string]bool
+}
+
+// layerWriter encodes groups into layers. Uploads overlap with encoding.
+type layerWriter struct {
+	target Target
+	level  codec.Level
+	jobs   int
+	limit  int64 // of an encoded layer
+	bar    Bar
+	store  func(func() error) // runs a commit, in the background if it can
+
+	encoders sync.Pool // of *worker
+	layers   []*layer
+
+	cur    *layer // being written
+	blob   BlobWriter
+	digest hash.Hash
+	codec  *codec.Writer
+}
+
+// worker is the memory of one goroutine that encodes.
+type worker struct {
+	enc *codec.Encoder
+	dec *codec.Decoder
+}
+
+// encoded is one chunk, encoded, decoded back and compared.
+type encoded struct {
+	buf    *[]byte
+	sha256 [32]byte
+}
+
+// group encodes one group.
+func (w *layerWriter) group(ctx context.Context, g *group) error {
+	cuts := g.cuts()
+	tables, err := sharedTables(ctx, cuts)
+	if err != nil {
+		return err
+	}
+	prologue, err := codec.ReadPrologue(prologueOf(tables))
+	if err != nil {
+		return err
+	}
+	err = inOrder(ctx, w.jobs, len(cuts), func(_ context.Context, i int) (*cut, error) {
+		return &cuts[i], nil
+	}, func(_ int, c *cut) (encoded, error) {
+		return w.encode(c, tables, prologue)
+	}, func(i int, e encoded) error {
+		defer buffers.Put(e.buf)
+		return w.write(ctx, g, &cuts[i], tables, e)
+	})
+	if err != nil {
+		w.abort()
+		return err
+	}
+	return w.finish(ctx)
+}
+
+// prologueOf returns the prologue of a layer with these tables.
+func prologueOf(tables *codec.Tables) io.Reader {
+	var b bytes.Buffer
+	if _, err := codec.NewWriter(&b, tables); err != nil {
+		panic("oci: internal error: " + err.Error()) // a Buffer takes everything
+	}
+	return &b
+}
+
+// sharedTables makes the tables of the small tensors in cuts.
+func sharedTables(ctx context.Context, cuts []cut) (*codec.Tables, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	var b codec.TableBuilder
+	for _, c := range cuts {
+		if !c.shared || c.dtype == codec.Bytes {
+			continue
+		}
+		for _, p := range c.pieces {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := p.in.readAt((*buf)[:p.length], p.offset); err != nil {
+				return nil, err
+			}
+			b.Add(c.dtype, (*buf)[:p.length])
+		}
+	}
+	return b.Build(), nil
+}
+
+// read fills b with the bytes of c and checks that they are those that were
+// hashed. sizes are the lengths of the pieces.
+func (c *cut) read(b []byte) (sizes []int, err error) {
+	at := 0
+	for _, p := range c.pieces {
+		n, sum := int(p.length), 0
+		if !c.shared {
+			n, sum = int(c.length), int(c.offset/int64(c.dtype.ChunkSize()))
+		}
+		if err := p.in.readAt(b[at:at+n], p.offset+c.offset); err != nil {
+			return nil, err
+		}
+		if xxh3.Hash(b[at:at+n]) != p.sums[sum] {
+			return nil, &Error{Op: "reading", Object: p.in.path, Offset: p.offset + c.offset, Err: errChanged}
+		}
+		sizes = append(sizes, n)
+		at += n
+	}
+	return sizes, nil
+}
+
+func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prologue) (encoded, error) {
+	k, _ := w.encoders.Get().(*worker)
+	if k == nil {
+		k = &worker{enc: codec.NewEncoder(w.level), dec: codec.NewDecoder(prologue)}
+	}
+	defer w.encoders.Put(k)
+	k.dec.Reset(prologue)
+	in, back := buffers.Get().(*[]byte), buffers.Get().(*[]byte)
+	defer buffers.Put(in)
+	defer buffers.Put(back)
+
+	src := (*in)[:c.length]
+	sizes, err := c.read(src)
+	if err != nil {
+		return encoded{}, err
+	}
+	out := buffers.Get().(*[]byte)
+	var chunk []byte
+	if c.shared {
+		chunk, err = k.enc.EncodeShared((*out)[:0], c.dtype, src, sizes, tables)
+	} else {
+		chunk, err = k.enc.Encode((*out)[:0], c.dtype, src)
+	}
+	if err != nil {
+		return encoded{}, c.fail(err)
+	}
+	if err := k.dec.Decode((*back)[:c.length], chunk); err != nil {
+		return encoded{}, c.fail(fmt.Errorf("%w: %w", errLossy, err))
+	}
+	if !bytes.Equal(src, (*back)[:c.length]) {
+		return encoded{}, c.fail(errLossy)
+	}
+	*out = chunk
+	return encoded{out, sha256.Sum256(chunk)}, nil
+}
+
+func (c *cut) fail(err error) error {
+	p := c.pieces[0]
+	return &Error{Op: "encoding", Object: p.in.path, Offset: p.offset + c.offset, Err: err}
+}
+
+// write appends a chunk to the current layer, or to a new one if it would grow
+// too large.
+func (w *layerWriter) write(ctx context.Context, g *group, c *cut, tables *codec.Tables, e encoded) error {
+	if w.cur != nil && w.codec.Size()+int64(len(*e.buf))+codec.TrailerSize(len(w.cur.chunks)+1) > w.limit {
+		if err := w.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if w.cur == nil {
+		if !c.shared {
+			tables = nil
+		}
+		if err := w.begin(ctx, g, tables); err != nil {
+			return err
+		}
+	}
+	chunk := mediatypes.Chunk{
+		Offset: w.codec.Size(), Encoded: len(*e.buf), Decoded: int(c.length),
+		SHA256: e.sha256, DecodedOffset: w.codec.DecodedSize(),
+	}
+	if err := w.codec.WriteChunk(*e.buf); err != nil {
+		return err
+	}
+	w.cur.chunks = append(w.cur.chunks, chunk)
+	at := chunk.DecodedOffset
+	for _, p := range c.pieces {
+		n := p.length
+		if !c.shared {
+			n = c.length
+		}
+		p.place = appendSegment(p.place, mediatypes.Segment{Layer: len(w.layers), Offset: at, Length: n})
+		at += n
+		if p.tensor != nil {
+			w.cur.dtypes[p.tensor.Dtype] = true
+		}
+	}
+	w.bar.Add(c.length)
+	return nil
+}
+
+// appendSegment appends s, or makes the last segment longer if s continues it.
+func appendSegment(list []mediatypes.Segment, s mediatypes.Segment) []mediatypes.Segment {
+	if n := len(list); n > 0 && list[n-1].Layer == s.Layer && list[n-1].Offset+list[n-1].Length == s.Offset {
+		list[n-1].Length += s.Length
+		return list
+	}
+	return append(list, s)
+}
+
+func (w *layerWriter) begin(ctx context.Context, g *group, tables *codec.Tables) error {
+	blob, err := w.target.Create(ctx)
+	if err != nil {
+		return err
+	}
+	w.blob, w.digest = blob, sha256.New()
+	w.cur = &layer{group: g, dtypes: map[string]bool{}}
+	w.codec, err = codec.NewWriter(io.MultiWriter(w.blob, w.digest), tables)
+	return err
+}
+
+// finish closes the current layer and has it stored.
+func (w *layerWriter) finish(ctx context.Context) error {
+	if w.cur == nil {
+		return nil
+	}
+	if err := w.codec.Close(); err != nil {
+		w.abort()
+		return err
+	}
+	l, blob := w.cur, w.blob
+	l.decoded = w.codec.DecodedSize()
+	l.desc = ocispec.Descriptor{
+		MediaType: l.group.mediaType,
+		Digest:    digest.NewDigest(digest.SHA256, w.digest),
+		Size:      w.codec.Size(),
+	}
+	w.layers = append(w.layers, l)
+	w.cur, w.blob = nil, nil
+	w.store(func() error {
+		defer blob.Abort()
+		return blob.Commit(ctx, l.desc)
+	})
+	return nil
+}
+
+func (w *layerWriter) abort() {
+	if w.blob != nil {
+		_ = w.blob.Abort() // an error is on its way already
+	}
+	w.cur, w.blob = nil, nil
+}

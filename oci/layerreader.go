@@ -1,0 +1,134 @@
+package oci
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// A layerReader reads the chunks of one layer in order, still encoded, and
+// checks each against the index: nothing that it returns was altered.
+type layerReader struct {
+	a        *Artifact
+	layer    int
+	chunks   []mediatypes.Chunk
+	prologue *codec.Prologue
+
+	r    io.ReadCloser
+	buf  *bufio.Reader
+	next int       // chunk
+	hash hash.Hash // of all bytes, or nil
+}
+
+// openLayer starts to read layer i. With whole set, end can check the digest of
+// the layer and its trailer. The caller calls drop in every case.
+func (a *Artifact) openLayer(ctx context.Context, i int, whole bool) (*layerReader, error) {
+	chunks, err := a.Index.ChunkTable(i)
+	if err != nil {
+		return nil, err
+	}
+	l := &layerReader{a: a, layer: i, chunks: chunks}
+	if l.r, err = a.src.Blob(ctx, a.Layers[i], 0, -1); err != nil {
+		return nil, a.layerFault("reading", i, -1, err)
+	}
+	var r io.Reader = l.r
+	if whole {
+		l.hash = sha256.New()
+		r = io.TeeReader(r, l.hash)
+	}
+	l.buf = bufio.NewReaderSize(r, 256<<10)
+	if l.prologue, err = codec.ReadPrologue(l.buf); err != nil {
+		l.r.Close()
+		return nil, a.layerFault("reading", i, 0, err)
+	}
+	if len(chunks) > 0 && chunks[0].Offset != l.prologue.Size {
+		l.r.Close()
+		return nil, a.layerFault("reading", i, 0, fmt.Errorf("%w: first chunk at %d, prologue of %d bytes", ErrCorrupt, chunks[0].Offset, l.prologue.Size))
+	}
+	return l, nil
+}
+
+// read reads the next chunk into buf, growing it if it must.
+func (l *layerReader) read(buf []byte) ([]byte, error) {
+	c := &l.chunks[l.next]
+	if cap(buf) < c.Encoded {
+		buf = make([]byte, c.Encoded)
+	}
+	buf = buf[:c.Encoded]
+	if _, err := io.ReadFull(l.buf, buf); err != nil {
+		return buf, l.a.layerFault("reading", l.layer, c.Offset, short(err))
+	}
+	l.next++
+	return buf, l.a.checkChunk(l.layer, c, buf)
+}
+
+func (a *Artifact) checkChunk(layer int, c *mediatypes.Chunk, b []byte) error {
+	if sha256.Sum256(b) != c.SHA256 {
+		return a.layerFault("reading", layer, c.Offset, fmt.Errorf("%w: chunk does not match its sha256 in the index", ErrCorrupt))
+	}
+	return nil
+}
+
+// short calls an early end what it is.
+func short(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: layer ends early", ErrCorrupt)
+	}
+	return err
+}
+
+// end closes a layer that was opened whole, after its last chunk was read: it
+// reads what is left and checks trailer and digest.
+func (l *layerReader) end() error {
+	defer l.r.Close()
+	end := l.prologue.Size
+	want := make([]codec.Chunk, len(l.chunks))
+	for i, c := range l.chunks {
+		want[i] = codec.Chunk{Offset: c.Offset, Encoded: c.Encoded, Decoded: c.Decoded}
+		end = c.Offset + int64(c.Encoded)
+	}
+	d := l.a.Layers[l.layer]
+	if d.Size-end != codec.TrailerSize(len(want)) {
+		return l.a.layerFault("reading", l.layer, end, fmt.Errorf("%w: %d bytes follow the last chunk, a trailer has %d", ErrCorrupt, d.Size-end, codec.TrailerSize(len(want))))
+	}
+	trailer := make([]byte, d.Size-end)
+	if _, err := io.ReadFull(l.buf, trailer); err != nil {
+		return l.a.layerFault("reading", l.layer, end, short(err))
+	}
+	if err := codec.CheckTrailer(trailer, end, want); err != nil {
+		return l.a.layerFault("checking", l.layer, 0, err)
+	}
+	if got := digest.NewDigest(digest.SHA256, l.hash); got != d.Digest {
+		return l.a.layerFault("checking", l.layer, -1, fmt.Errorf("%w: its digest is %s", ErrCorrupt, got))
+	}
+	return nil
+}
+
+// drop ends the reading.
+func (l *layerReader) drop() { l.r.Close() }
+
+// again reads chunk i, which read has passed, once more.
+func (l *layerReader) again(ctx context.Context, i int, buf []byte) ([]byte, error) {
+	c := &l.chunks[i]
+	r, err := l.a.src.Blob(ctx, l.a.Layers[l.layer], c.Offset, int64(c.Encoded))
+	if err != nil {
+		return buf, l.a.layerFault("reading", l.layer, c.Offset, err)
+	}
+	defer r.Close()
+	if cap(buf) < c.Encoded {
+		buf = make([]byte, c.Encoded)
+	}
+	buf = buf[:c.Encoded]
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return buf, l.a.layerFault("reading", l.layer, c.Offset, short(err))
+	}
+	return buf, l.a.checkChunk(l.layer, c, buf)
+}

@@ -1,0 +1,285 @@
+package oci
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// Pull writes the files of the model ref to directory dir, which it makes if it
+// must. Layers are decoded while they arrive, several at a time. Every chunk is
+// checked against the index and its own hash, every opaque file by its sha256;
+// o.Verify checks each tensor and file as well. Files are written under a
+// temporary name in dir and renamed when all of them are whole, so that an error
+// leaves dir as it was; a file of the same name is replaced.
+func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*PullResult, error) {
+	start := time.Now()
+	if o == nil {
+		o = &PullOptions{}
+	}
+	opts := o.Options.withDefaults()
+	a, err := Open(ctx, ref, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	p := &puller{a: a, opts: opts, verify: o.Verify}
+	if err := p.pull(ctx, dir); err != nil {
+		return nil, err
+	}
+	return &PullResult{
+		Ref: ref.String(), Digest: a.Descriptor.Digest, Files: len(a.Index.Files),
+		Decoded: a.decodedSize(), Encoded: a.encodedSize(), Verified: o.Verify,
+		Seconds: time.Since(start).Seconds(),
+	}, nil
+}
+
+type puller struct {
+	a      *Artifact
+	opts   *Options
+	verify bool
+	bar    Bar
+
+	tmp   *os.Root   // where files are written
+	files []*os.File // open while they are written, by file number
+	slots chan *slot // memory for chunks in flight
+}
+
+// slot is the memory for one chunk in flight.
+type slot struct {
+	encoded []byte
+	decoded []byte
+	dec     *codec.Decoder
+}
+
+// A scatter says where a part of a decoded chunk goes.
+type scatter struct {
+	from, length int // in the chunk
+	file         int
+	offset       int64 // in the file
+}
+
+func (p *puller) pull(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fail("writing", dir, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fail("writing", dir, err)
+	}
+	defer root.Close()
+	if err := checkSpace(dir, p.a.decodedSize()); err != nil {
+		return fail("writing", dir, err)
+	}
+	name := ".oras-bsm-" + rand.Text()
+	if err := root.Mkdir(name, 0o700); err != nil {
+		return fail("writing", dir, err)
+	}
+	defer root.RemoveAll(name)
+	if p.tmp, err = root.OpenRoot(name); err != nil {
+		return fail("writing", dir, err)
+	}
+	defer p.tmp.Close()
+	defer p.closeFiles()
+	if err := p.write(ctx); err != nil {
+		return err
+	}
+	if err := p.check(ctx); err != nil {
+		return err
+	}
+	return p.publish(root, name)
+}
+
+// write creates the files and fills them from all layers.
+func (p *puller) write(ctx context.Context) error {
+	for i, f := range p.a.Index.Files {
+		w, err := p.tmp.OpenFile(partName(i), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fail("writing", f.Path, err)
+		}
+		if err := w.Truncate(f.Size); err != nil {
+			w.Close()
+			return fail("writing", f.Path, err)
+		}
+		p.files = append(p.files, w)
+	}
+	p.bar = p.opts.Progress.Begin("pulling", p.a.encodedSize())
+	defer p.bar.End()
+	p.slots = make(chan *slot, 2*p.opts.Jobs)
+	for range cap(p.slots) {
+		p.slots <- &slot{}
+	}
+	places := p.places()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(2, p.opts.Jobs))
+	for i := range p.a.Index.Layers {
+		g.Go(func() error { return p.layer(ctx, i, places[i]) })
+	}
+	return g.Wait()
+}
+
+// partName is the name of file i while it is written.
+func partName(i int) string { return fmt.Sprintf("%06d", i) }
+
+// places lists for each layer where its decoded bytes go.
+func (p *puller) places() [][]place {
+	places := make([][]place, len(p.a.Index.Layers))
+	for i, f := range p.a.Index.Files {
+		at := int64(0)
+		for _, s := range f.Segments {
+			places[s.Layer] = append(places[s.Layer], place{s, i, at})
+			at += s.Length
+		}
+	}
+	return places
+}
+
+// place is a segment of a layer and where in which file it goes.
+type place struct {
+	mediatypes.Segment
+	file   int
+	offset int64
+}
+
+// cutPlaces cuts places to chunks. The result has an entry for each chunk.
+func cutPlaces(places []place, chunks []mediatypes.Chunk) [][]scatter {
+	out := make([][]scatter, len(chunks))
+	for _, pl := range places {
+		for i := chunkAt(chunks, pl.Offset); pl.Length > 0; i++ {
+			c := &chunks[i]
+			from := int(pl.Offset - c.DecodedOffset)
+			n := min(int64(c.Decoded-from), pl.Length)
+			out[i] = append(out[i], scatter{from, int(n), pl.file, pl.offset})
+			pl.Offset, pl.offset, pl.Length = pl.Offset+n, pl.offset+n, pl.Length-n
+		}
+	}
+	return out
+}
+
+// layer reads a layer and hands its chunks to decoders.
+func (p *puller) layer(ctx context.Context, i int, places []place) error {
+	l, err := p.a.openLayer(ctx, i, false)
+	if err != nil {
+		return err
+	}
+	defer l.drop()
+	scatters := cutPlaces(places, l.chunks)
+	g, ctx := errgroup.WithContext(ctx)
+	for n := range l.chunks {
+		s := p.slot(ctx)
+		if s == nil {
+			break // a decoder has failed, or the caller gave up
+		}
+		if s.encoded, err = l.read(s.encoded); err != nil {
+			p.slots <- s
+			break
+		}
+		g.Go(func() error {
+			defer func() { p.slots <- s }()
+			return p.decode(l, n, s, scatters[n])
+		})
+	}
+	stopped := ctx.Err()
+	return cmp.Or(err, g.Wait(), stopped)
+}
+
+// slot waits for memory for a chunk. It returns nil when ctx ends first.
+func (p *puller) slot(ctx context.Context) *slot {
+	select {
+	case s := <-p.slots:
+		return s
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// decode decodes chunk n and writes it to where it belongs.
+func (p *puller) decode(l *layerReader, n int, s *slot, to []scatter) error {
+	c := &l.chunks[n]
+	p.bar.Add(int64(c.Encoded))
+	if s.dec == nil {
+		s.dec = codec.NewDecoder(l.prologue)
+	}
+	s.dec.Reset(l.prologue)
+	if cap(s.decoded) < c.Decoded {
+		s.decoded = make([]byte, c.Decoded)
+	}
+	s.decoded = s.decoded[:c.Decoded]
+	if err := s.dec.Decode(s.decoded, s.encoded); err != nil {
+		return p.a.layerFault("decoding", l.layer, c.Offset, err)
+	}
+	for _, t := range to {
+		if _, err := p.files[t.file].WriteAt(s.decoded[t.from:t.from+t.length], t.offset); err != nil {
+			return &Error{Op: "writing", Object: p.a.Index.Files[t.file].Path, Offset: t.offset, Err: err}
+		}
+	}
+	return nil
+}
+
+// check reads the written files back: all of them when p.verify is set, else
+// those without tensors, which no other check covers end to end.
+func (p *puller) check(ctx context.Context) error {
+	var todo []int
+	var total int64
+	for i, f := range p.a.Index.Files {
+		if p.verify || f.Format == "" {
+			todo = append(todo, i)
+			total += f.Size
+		}
+	}
+	bar := p.opts.Progress.Begin("checking", total)
+	defer bar.End()
+	tensors := make([][]*mediatypes.Tensor, len(p.a.Index.Files))
+	for i := range p.a.Index.Tensors {
+		t := &p.a.Index.Tensors[i]
+		tensors[t.File] = append(tensors[t.File], t)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.opts.Jobs)
+	for _, i := range todo {
+		f := &p.a.Index.Files[i]
+		g.Go(func() error { return checkFile(ctx, p.files[i], f, bar) })
+		for _, t := range tensors[i] {
+			g.Go(func() error { return checkTensor(ctx, p.files[i], f, t) })
+		}
+	}
+	return g.Wait()
+}
+
+// publish gives the files their modes and, once they are on disk, their names.
+func (p *puller) publish(root *os.Root, tmp string) error {
+	for i, f := range p.a.Index.Files {
+		err := errors.Join(p.files[i].Chmod(os.FileMode(f.Mode)), p.files[i].Sync())
+		if err != nil {
+			return fail("writing", f.Path, err)
+		}
+	}
+	for i, f := range p.a.Index.Files {
+		if dir := path.Dir(f.Path); dir != "." {
+			if err := root.MkdirAll(filepath.FromSlash(dir), 0o755); err != nil {
+				return fail("writing", f.Path, err)
+			}
+		}
+		if err := root.Rename(filepath.Join(tmp, partName(i)), filepath.FromSlash(f.Path)); err != nil {
+			return fail("writing", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func (p *puller) closeFiles() {
+	for _, f := range p.files {
+		f.Close()
+	}
+}

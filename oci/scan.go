@@ -1,0 +1,214 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/codec/safetensors"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// errChanged says that a file is not what it was when push first read it.
+var errChanged = errors.New("file changed while it was read: nothing was tagged; push again when nobody writes to the directory")
+
+// input is a file of the model directory.
+type input struct {
+	path   string // slash-separated, relative to the directory
+	size   int64
+	mode   uint32
+	format string // "safetensors" or ""
+	sha256 string // hex; set by hashing
+	pieces []*piece
+	open   func() (*os.File, error)
+}
+
+// A piece is a run of bytes of a file that is encoded on its own: a tensor, or
+// what lies between tensors. The pieces of a file tile it.
+type piece struct {
+	in     *input
+	offset int64
+	length int64
+	dtype  codec.Dtype
+	tensor *safetensors.Tensor // nil: no tensor
+
+	sums   []uint64 // xxh3 of each codec.ChunkSize bytes, against changes of the file
+	md5    string   // hex, of a tensor
+	sha256 string   // hex, of a tensor or a whole file
+
+	same  *piece               // an earlier piece with the same bytes, which stand for these
+	place []mediatypes.Segment // where the bytes are, once they are encoded
+}
+
+// segments returns where the bytes of p are.
+func (p *piece) segments() []mediatypes.Segment {
+	if p.same != nil {
+		return p.same.place
+	}
+	return p.place
+}
+
+// readAt fills b from offset in the file. The file is opened for each read:
+// models have more shards than a process may have open files.
+func (in *input) readAt(b []byte, offset int64) error {
+	f, err := in.open()
+	if err != nil {
+		return fail("reading", in.path, err)
+	}
+	defer f.Close()
+	n, err := f.ReadAt(b, offset)
+	if n == len(b) {
+		return nil
+	}
+	if err == io.EOF {
+		err = errChanged
+	}
+	return &Error{Op: "reading", Object: in.path, Offset: offset + int64(n), Err: err}
+}
+
+// skipped are directories that tools leave in a model directory and that are no
+// part of the model.
+func skipped(p string) bool {
+	return path.Base(p) == ".git" || p == ".cache/huggingface" || strings.HasSuffix(p, "/.cache/huggingface")
+}
+
+// scan lists the files of a model directory, by path, and cuts them into pieces.
+func scan(root *os.Root, dir string, warn func(string)) ([]*input, error) {
+	var ins []*input
+	err := fs.WalkDir(root.FS(), ".", func(p string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir():
+			if skipped(p) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		in, err := newInput(root, dir, p, e)
+		if err != nil {
+			return fail("reading", p, err)
+		}
+		ins = append(ins, in)
+		return nil
+	})
+	if err != nil {
+		return nil, fail("reading", dir, err)
+	}
+	if len(ins) == 0 {
+		return nil, fail("reading", dir, errors.New("directory holds no files"))
+	}
+	paths := make([]string, len(ins))
+	for i, in := range ins {
+		paths[i] = in.path
+	}
+	if err := mediatypes.CheckPaths(paths); err != nil {
+		return nil, fail("reading", dir, err)
+	}
+	for _, in := range ins {
+		if err := in.cut(warn); err != nil {
+			return nil, err
+		}
+	}
+	return ins, nil
+}
+
+// hubBlob is what the links of a Hugging Face cache point to: the files of a
+// snapshot lie in a directory of blobs beside it.
+var hubBlob = regexp.MustCompile(`^(\.\./)+blobs/[0-9a-f]{40,64}$`)
+
+func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
+	if err := mediatypes.ValidPath(p); err != nil {
+		return nil, err
+	}
+	open := func() (*os.File, error) { return root.Open(filepath.FromSlash(p)) }
+	if e.Type()&fs.ModeSymlink != 0 {
+		// os.Root follows links that stay inside; of the others, only those
+		// of a Hugging Face cache.
+		link, err := root.Readlink(filepath.FromSlash(p))
+		if err != nil {
+			return nil, err
+		}
+		if hubBlob.MatchString(filepath.ToSlash(link)) {
+			target := filepath.Join(dir, filepath.Dir(filepath.FromSlash(p)), link)
+			open = func() (*os.File, error) { return os.Open(target) }
+		}
+	} else if !e.Type().IsRegular() {
+		return nil, fmt.Errorf("%s: only regular files can be part of a model", e.Type())
+	}
+	f, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: only regular files can be part of a model", info.Mode().Type())
+	}
+	in := &input{path: p, size: info.Size(), mode: 0o644, open: open}
+	if info.Mode()&0o100 != 0 {
+		in.mode = 0o755
+	}
+	return in, nil
+}
+
+// cut divides the file into pieces: the header and the tensors of a safetensors
+// file; any other file, and what only looks like one, is a piece of its own.
+func (in *input) cut(warn func(string)) error {
+	if strings.HasSuffix(strings.ToLower(in.path), ".safetensors") {
+		header, err := in.parse()
+		var bad *safetensors.Error
+		switch {
+		case err == nil:
+			in.format = "safetensors"
+			in.tensors(header)
+			return nil
+		case !errors.As(err, &bad):
+			return fail("reading", in.path, err)
+		}
+		warn(fmt.Sprintf("%s is stored as opaque bytes: %s", in.path, in.why(bad)))
+	}
+	if in.size > 0 {
+		in.pieces = []*piece{{in: in, length: in.size}}
+	}
+	return nil
+}
+
+func (in *input) parse() (*safetensors.Header, error) {
+	f, err := in.open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return safetensors.Parse(f, in.size)
+}
+
+// why explains to a user what is wrong with a file that was refused.
+func (in *input) why(bad *safetensors.Error) string {
+	prefix := make([]byte, min(in.size, 64))
+	if in.readAt(prefix, 0) == nil && safetensors.IsLFSPointer(prefix) {
+		return "it is a Git LFS pointer, not the weights: run git lfs pull"
+	}
+	return bad.Error()
+}
+
+func (in *input) tensors(h *safetensors.Header) {
+	in.pieces = []*piece{{in: in, length: h.Size}}
+	for i := range h.Tensors {
+		t := &h.Tensors[i]
+		in.pieces = append(in.pieces, &piece{
+			in: in, offset: t.Offset, length: t.Length,
+			dtype: codec.DtypeOf(t.Dtype), tensor: t,
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package oci
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// Verify checks everything about the model ref: the digest of every manifest,
+// config and layer, each layer's trailer against the index, the sha256 and the
+// hash of every chunk, the MD5 and sha256 of every tensor and the sha256 of every
+// file. Each layer is read once, but for chunks that a file uses out of order. It
+// writes nothing.
+func Verify(ctx context.Context, ref Reference, o *Options) (*VerifyResult, error) {
+	start := time.Now()
+	opts := o.withDefaults()
+	a, err := Open(ctx, ref, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	if err := a.checkConfigs(ctx); err != nil {
+		return nil, err
+	}
+	v := &verifier{
+		a: a, opts: opts, readers: make([]*layerReader, len(a.Index.Layers)),
+		left: map[step]int{}, held: map[step][]byte{}, dec: codec.NewDecoder(nil),
+	}
+	if err := v.verify(ctx); err != nil {
+		return nil, err
+	}
+	return &VerifyResult{
+		Ref: ref.String(), Digest: a.Descriptor.Digest, Layers: len(a.Layers),
+		Files: len(a.Index.Files), Tensors: len(a.Index.Tensors), Decoded: a.decodedSize(),
+		Seconds: time.Since(start).Seconds(),
+	}, nil
+}
+
+// checkConfigs checks that each config names the layers of its manifest.
+func (a *Artifact) checkConfigs(ctx context.Context) error {
+	for _, m := range a.manifests {
+		if m.Config.Size > mediatypes.MaxConfigSize {
+			return corruptObject("config "+m.Config.Digest.String(), "size %d, the most is %d", m.Config.Size, mediatypes.MaxConfigSize)
+		}
+		r, err := a.src.Blob(ctx, m.Config, 0, -1)
+		if err != nil {
+			return err
+		}
+		raw, err := io.ReadAll(io.LimitReader(r, m.Config.Size+1))
+		r.Close()
+		if err != nil {
+			return fail("reading", "config "+m.Config.Digest.String(), err)
+		}
+		config, err := mediatypes.ParseConfig(raw, m.Config)
+		if err != nil {
+			return err
+		}
+		same := slices.EqualFunc(config.RootFS.DiffIDs, m.Layers, func(id digest.Digest, d ocispec.Descriptor) bool { return id == d.Digest })
+		if !same {
+			return corruptObject("config "+m.Config.Digest.String(), "its diff_ids are not the digests of the layers")
+		}
+	}
+	return nil
+}
+
+// step names a chunk.
+type step struct{ layer, chunk int }
+
+// A use is a run of bytes of a chunk that come next in a file.
+type use struct {
+	step
+	from, length int
+	file         int
+}
+
+// fetched is a chunk on its way to be decoded; one that has more uses to come is
+// decoded already.
+type fetched struct {
+	encoded  *[]byte
+	prologue *codec.Prologue
+	decoded  []byte
+}
+
+// result is the bytes of a use; buf goes back to buffers.
+type result struct {
+	b   []byte
+	buf *[]byte
+}
+
+// verifier reads the files of a model in order, without writing them. Its
+// methods but decode run in one goroutine at a time.
+type verifier struct {
+	a       *Artifact
+	opts    *Options
+	readers []*layerReader
+	uses    []use
+
+	left    map[step]int    // uses to come, of chunks with several
+	held    map[step][]byte // such chunks, decoded, while memory allows
+	heldSum int
+	dec     *codec.Decoder
+	pool    sync.Pool // of *codec.Decoder
+}
+
+// maxHeld bounds the decoded chunks that are kept for later use. What does not
+// fit is read again.
+const maxHeld = 64 << 20
+
+func (v *verifier) verify(ctx context.Context) error {
+	defer func() {
+		for _, l := range v.readers {
+			if l != nil {
+				l.drop()
+			}
+		}
+	}()
+	if err := v.plan(); err != nil {
+		return err
+	}
+	bar := v.opts.Progress.Begin("verifying", v.a.decodedSize())
+	defer bar.End()
+	sums, err := newSums(v.a.Index)
+	if err != nil {
+		return err
+	}
+	err = inOrder(ctx, v.opts.Jobs, len(v.uses), v.fetch, v.decode, func(i int, r result) error {
+		bar.Add(int64(len(r.b)))
+		if r.buf != nil {
+			defer buffers.Put(r.buf)
+		}
+		return sums.add(v.uses[i].file, r.b)
+	})
+	if err != nil {
+		return err
+	}
+	if err := sums.end(); err != nil {
+		return err
+	}
+	return v.rest(ctx)
+}
+
+// plan lists which chunks the files need, in the order of the files.
+func (v *verifier) plan() error {
+	for i, f := range v.a.Index.Files {
+		for _, s := range f.Segments {
+			chunks, err := v.a.Index.ChunkTable(s.Layer)
+			if err != nil {
+				return err
+			}
+			for n := chunkAt(chunks, s.Offset); s.Length > 0; n++ {
+				c := &chunks[n]
+				from := s.Offset - c.DecodedOffset
+				length := min(int64(c.Decoded)-from, s.Length)
+				v.uses = append(v.uses, use{step{s.Layer, n}, int(from), int(length), i})
+				s.Offset, s.Length = s.Offset+length, s.Length-length
+			}
+		}
+	}
+	for _, u := range v.uses {
+		v.left[u.step]++
+	}
+	return nil
+}
+
+// fetch reads the chunk of use i.
+func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
+	s := v.uses[i].step
+	v.left[s]--
+	if b, ok := v.held[s]; ok {
+		if v.left[s] == 0 {
+			delete(v.held, s)
+			v.heldSum -= len(b)
+		}
+		return fetched{decoded: b}, nil
+	}
+	l, err := v.reader(ctx, s.layer)
+	if err != nil {
+		return fetched{}, err
+	}
+	buf := buffers.Get().(*[]byte)
+	if s.chunk < l.next {
+		*buf, err = l.again(ctx, s.chunk, *buf)
+	} else {
+		err = v.advance(l, s.chunk, buf)
+	}
+	if err != nil {
+		return fetched{}, err
+	}
+	size := l.chunks[s.chunk].Decoded
+	if v.left[s] == 0 || v.heldSum+size > maxHeld {
+		return fetched{encoded: buf, prologue: l.prologue}, nil
+	}
+	defer buffers.Put(buf)
+	b := make([]byte, size)
+	v.dec.Reset(l.prologue)
+	if err := v.dec.Decode(b, *buf); err != nil {
+		return fetched{}, v.a.layerFault("decoding", s.layer, l.chunks[s.chunk].Offset, err)
+	}
+	v.held[s] = b
+	v.heldSum += size
+	return fetched{decoded: b}, nil
+}
+
+func (v *verifier) reader(ctx context.Context, i int) (*layerReader, error) {
+	if v.readers[i] == nil {
+		var err error
+		if v.readers[i], err = v.a.openLayer(ctx, i, true); err != nil {
+			return nil, err
+		}
+	}
+	return v.readers[i], nil
+}
+
+// advance reads the layer up to and with chunk n, which is left in buf. After the
+// last chunk it checks the layer as a whole.
+func (v *verifier) advance(l *layerReader, n int, buf *[]byte) (err error) {
+	for l.next <= n {
+		if *buf, err = l.read(*buf); err != nil {
+			return err
+		}
+	}
+	if l.next == len(l.chunks) {
+		return l.end()
+	}
+	return nil
+}
+
+// decode decodes what fetch has fetched.
+func (v *verifier) decode(i int, f fetched) (result, error) {
+	u := v.uses[i]
+	if f.decoded != nil {
+		return result{b: f.decoded[u.from : u.from+u.length]}, nil
+	}
+	defer buffers.Put(f.encoded)
+	dec, _ := v.pool.Get().(*codec.Decoder)
+	if dec == nil {
+		dec = codec.NewDecoder(f.prologue)
+	}
+	defer v.pool.Put(dec)
+	dec.Reset(f.prologue)
+	c, err := codec.ParseChunk(*f.encoded)
+	if err != nil || c.Decoded < u.from+u.length {
+		return result{}, v.a.layerFault("decoding", u.layer, 0, cmp.Or(err, ErrCorrupt))
+	}
+	buf := buffers.Get().(*[]byte)
+	b := (*buf)[:c.Decoded]
+	if err := dec.Decode(b, *f.encoded); err != nil {
+		return result{}, v.a.layerFault("decoding", u.layer, v.readers[u.layer].chunks[u.chunk].Offset, err)
+	}
+	return result{b[u.from : u.from+u.length], buf}, nil
+}
+
+// rest reads what no file uses, so that every layer is checked whole.
+func (v *verifier) rest(ctx context.Context) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for i := range v.readers {
+		l, err := v.reader(ctx, i)
+		if err != nil {
+			return err
+		}
+		if l.next < len(l.chunks) {
+			if err := v.advance(l, len(l.chunks)-1, buf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
