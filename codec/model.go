@@ -88,12 +88,7 @@ func normalize(freqs []int, counts []int64) {
 }
 
 // escapeBits is the cost in bits of the value of an escaped symbol.
-func escapeBits(top uint) int64 {
-	if top == 0 {
-		return 8
-	}
-	return 16
-}
+func escapeBits(top uint) int64 { return 8 + int64(top) }
 
 // candidate is a model for a histogram under consideration.
 type candidate struct {

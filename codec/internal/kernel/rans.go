@@ -68,16 +68,22 @@ type Decoder struct {
 	lanes  int
 	state  [MaxLanes]uint16
 	stream []byte // not yet read
-	exps   []byte // escaped exponents not yet read
-	tops   []byte // and their top mantissa bits; nil when symbols have none
+	exps   []byte // escaped exponents
+	tops   []byte // and their top mantissa bits: Top bit planes, see EscapeSize
+	next   int    // escape
 }
 
+// EscapeSize is the length in bytes of a list of n escapes: an exponent byte
+// each, then for each of top mantissa bits, the lowest first, a plane of n bits,
+// padded with zero bits to whole bytes.
+func EscapeSize(n int, top uint) int { return n + (n+7)/8*int(top) }
+
 // Reset starts a chunk. states holds the low bytes of the lanes' states, then
-// the high bytes: 2*lanes bytes, lanes a multiple of GroupLanes. The slices are
-// read until the last Decode.
-func (d *Decoder) Reset(states, stream, exps, tops []byte) error {
+// the high bytes: 2*lanes bytes, lanes a multiple of GroupLanes. escapes is a
+// list of n of EscapeSize bytes. The slices are read until the last Decode.
+func (d *Decoder) Reset(states, stream, escapes []byte, n int) error {
 	d.lanes = len(states) / 2
-	d.stream, d.exps, d.tops = stream, exps, tops
+	d.stream, d.exps, d.tops, d.next = stream, escapes[:n], escapes[n:], 0
 	for l := range d.lanes {
 		d.state[l] = uint16(states[l]) | uint16(states[d.lanes+l])<<8
 		if d.state[l] < stateLow {
@@ -155,16 +161,16 @@ func (d *Decoder) escapes(vals []uint16, t *Table) error {
 		if v&(escapeFlag>>16) == 0 {
 			continue
 		}
-		if len(d.exps) == 0 {
+		if d.next == len(d.exps) {
 			return ErrEscapes
 		}
-		v = uint16(d.exps[0]) << t.Top
-		d.exps = d.exps[1:]
-		if t.Top > 0 {
-			v |= uint16(d.tops[0])
-			d.tops = d.tops[1:]
+		v = uint16(d.exps[d.next]) << t.Top
+		for b := range t.Top {
+			plane := d.tops[(len(d.exps)+7)/8*int(b):]
+			v |= uint16(plane[d.next/8]>>(d.next%8)&1) << b
 		}
 		vals[l] = v
+		d.next++
 	}
 	return nil
 }
@@ -172,7 +178,7 @@ func (d *Decoder) escapes(vals []uint16, t *Table) error {
 // Close reports whether the chunk was read to its exact end: a free check of
 // integrity, since every lane comes back to the state the encoder started from.
 func (d *Decoder) Close() error {
-	if len(d.stream) != 0 || len(d.exps) != 0 {
+	if len(d.stream) != 0 || d.next != len(d.exps) {
 		return ErrFinal
 	}
 	for _, x := range d.state[:d.lanes] {
@@ -250,14 +256,19 @@ func (e *Encoder) AppendStates(dst []byte) []byte {
 // Stream returns the coded bytes, valid until the next Reset.
 func (e *Encoder) Stream() []byte { return e.buf[e.free:] }
 
-// AppendEscapes appends the escaped exponents in decoding order and, when
-// symbols have mantissa bits, the bits of each.
+// AppendEscapes appends the list of escapes: see EscapeSize.
 func (e *Encoder) AppendEscapes(dst []byte, top uint) []byte {
-	for i := len(e.exps) - 1; i >= 0; i-- {
+	n := len(e.exps)
+	for i := n - 1; i >= 0; i-- {
 		dst = append(dst, e.exps[i])
 	}
-	for i := len(e.tops) - 1; i >= 0 && top > 0; i-- {
-		dst = append(dst, e.tops[i])
+	planes := len(dst)
+	dst = append(dst, make([]byte, (n+7)/8*int(top))...)
+	for b := range int(top) {
+		plane := dst[planes+(n+7)/8*b:]
+		for i := range n {
+			plane[i/8] |= e.tops[n-1-i] >> b & 1 << (i % 8)
+		}
 	}
 	return dst
 }
