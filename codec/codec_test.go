@@ -65,7 +65,7 @@ func testData() (list []data) {
 	}
 	for d := range dtypes {
 		w := d.Width()
-		for _, n := range []int{1, 2, 7, 8, 9, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, largeElements - 1, largeElements, largeElements + 5} {
+		for _, n := range []int{1, 2, 7, 8, 9, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 40_000} {
 			list = append(list, data{fmt.Sprintf("%v/gauss/%d", d, n), d, elements(d, gaussian(n, uint64(n)))})
 		}
 		list = append(list,
@@ -92,6 +92,9 @@ func testData() (list []data) {
 		data{"BF16/sparse", BF16, sparse},
 		data{"BF16/every value", BF16, all},
 		data{"F16/every value", F16, all},
+		data{"BF16/few lanes", BF16, elements(BF16, gaussian(largeElements-1, 8))},
+		data{"BF16/all lanes", BF16, elements(BF16, gaussian(largeElements, 8))},
+		data{"F32/all lanes, half a row", F32, elements(F32, gaussian(largeElements+77, 8))},
 		data{"BF16/largest", BF16, elements(BF16, gaussian(1<<20, 5))},
 		data{"F32/largest", F32, elements(F32, gaussian(1<<20, 6))},
 	)
