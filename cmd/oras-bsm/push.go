@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/oci"
+)
+
+func newPush(a *app) *cobra.Command {
+	var level, layerSize string
+	cmd := &cobra.Command{
+		Use:   "push REF DIR",
+		Short: "Store the model directory DIR as REF",
+		Long: `Push encodes every file below DIR, decodes it again to compare, and stores the
+result as REF. Tensors of safetensors files are compressed by what they are;
+all other files are kept as bytes. The tag is set last: before that nothing can
+be seen under it. What the store already holds is not sent again.`,
+		Example: `  # no server needed
+  oras-bsm push oci:./model.oci:v1 ./model
+
+  # one file, to carry over an air gap
+  oras-bsm push oci-archive:./model.tar:v1 ./model
+
+  # a registry; smaller, and slower
+  oras-bsm push --level max ghcr.io/org/mistral:bsm ./Mistral-7B-Instruct-v0.3`,
+		Args: takes("REF", "DIR"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, s string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return nil, cobra.ShellCompDirectiveFilterDirs
+			}
+			return completeReference(cmd, args, s)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := parsePush(level, layerSize)
+			if err != nil {
+				return &usageError{err: err}
+			}
+			return a.push(cmd.Context(), args[0], args[1], o)
+		},
+	}
+	cmd.Flags().StringVar(&level, "level", codec.Default.String(), "how hard to compress, `default` or max; both are lossless")
+	cmd.Flags().StringVar(&layerSize, "layer-size", "2GiB", "the largest encoded layer, for registries with a limit: a `SIZE` such as 500MB")
+	levels := []cobra.Completion{
+		cobra.CompletionWithDesc(codec.Default.String(), "as fast as memory"),
+		cobra.CompletionWithDesc(codec.Max.String(), "smaller, slower"),
+	}
+	complete(cmd, "level", cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// parsePush reads the flags of push.
+func parsePush(level, layerSize string) (*oci.PushOptions, error) {
+	l, err := codec.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("--level: %w", err)
+	}
+	n, err := humanize.ParseBytes(layerSize)
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return nil, fmt.Errorf("--layer-size: %q is not a size such as 500MB or 2GiB", layerSize)
+	}
+	return &oci.PushOptions{Level: l, LayerSize: int64(n)}, nil
+}
+
+func (a *app) push(ctx context.Context, name, dir string, opts *oci.PushOptions) error {
+	ref, err := a.reference(name)
+	if err != nil {
+		return err
+	}
+	o, done, err := a.options()
+	if err != nil {
+		return err
+	}
+	opts.Options = o
+	r, err := oci.Push(ctx, ref, dir, opts)
+	done()
+	if err != nil {
+		return err
+	}
+	return a.print(r, func(w io.Writer) { printPush(w, r) })
+}
+
+func printPush(w io.Writer, r *oci.PushResult) {
+	t := table{}
+	t.row("pushed", escape(r.Ref))
+	t.row("digest", string(r.Digest))
+	t.row("holds", count(r.Layers, "layer")+", "+count(r.Blocks, "block"))
+	t.row("size", sizes(r.Decoded, r.Encoded))
+	t.row("took", pace(r.Decoded, r.Seconds))
+	t.write(w)
+}
+
+// complete gives a flag its values for the shell. The flag exists.
+func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic("oras-bsm: internal error: " + err.Error())
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/oras-bsm/oras-bsm/oci"
+)
+
+// app is what the commands share: where they read and write, and the global
+// flags.
+type app struct {
+	stdin  *os.File
+	stdout *output
+	stderr io.Writer
+
+	plainHTTP bool
+	jobs      int
+	quiet     bool
+	json      bool
+
+	started bool // the command line was understood
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "oras-bsm",
+		Short: "Ship models through OCI registries, losslessly compressed",
+		Long: `oras-bsm stores a model directory (safetensors, config, tokenizer) in an OCI
+registry, losslessly compressed with one layer per transformer block, and gets
+the same bytes back.`,
+		Example: `  # no server needed: an OCI layout, which is a directory on this machine
+  oras-bsm push oci:./model.oci:v1 ./model
+  oras-bsm inspect oci:./model.oci:v1
+  oras-bsm pull oci:./model.oci:v1 -o ./out
+
+  # a registry
+  oras-bsm login ghcr.io
+  oras-bsm push ghcr.io/org/mistral:bsm ./Mistral-7B-Instruct-v0.3
+  oras-bsm pull ghcr.io/org/mistral:bsm -o ./out`,
+		Version:          buildVersion().Version,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		Args:             knownCommand,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
+
+		DisableFlagsInUseLine:      true,
+		SuggestionsMinimumDistance: 2, // letters to change
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	f := root.PersistentFlags()
+	f.BoolVar(&a.plainHTTP, "plain-http", false, "speak http, not https, to the registry")
+	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
+	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
+	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a),
+		newLogin(a), newLogout(a), newVersion(a))
+	root.AddCommand(topics()...)
+	strictHelp(root)
+	return root
+}
+
+// knownCommand refuses arguments of the root, which are commands misspelt.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := &usageError{err: fmt.Errorf("unknown command %q", args[0])}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err.hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return err
+}
+
+// strictHelp makes help about what there is none of an error.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	i := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == "help" })
+	help := root.Commands()[i]
+	show := help.Run
+	help.Run = nil
+	help.RunE = func(cmd *cobra.Command, args []string) error {
+		if c, _, err := root.Find(args); len(args) > 0 && (err != nil || c == root) {
+			return &usageError{err: fmt.Errorf("no help about %q", strings.Join(args, " "))}
+		}
+		show(cmd, args)
+		return nil
+	}
+}
+
+// takes returns a check that the arguments are as many as their names.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		want := strings.Join(names, " ")
+		if want == "" {
+			want = "no arguments"
+		}
+		return &usageError{err: fmt.Errorf("want %s, got %d arguments", want, len(args))}
+	}
+}
+
+// completeReference completes the start of a reference; the rest only the
+// store knows.
+func completeReference(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []cobra.Completion{"oci:", "oci-archive:"}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// reference reads the REF of a command line.
+func (a *app) reference(s string) (oci.Reference, error) {
+	ref, err := oci.ParseReference(s, a.plainHTTP)
+	if err != nil {
+		return ref, &usageError{err: err, hint: "oras-bsm help references"}
+	}
+	return ref, nil
+}
+
+// store returns the options of a store.
+func (a *app) store() oci.StoreOptions {
+	return oci.StoreOptions{PlainHTTP: a.plainHTTP, UserAgent: "oras-bsm/" + buildVersion().Version}
+}
+
+// options returns the options of a job. The caller calls done when the job
+// ends, before anything is printed.
+func (a *app) options() (o oci.Options, done func(), err error) {
+	if a.jobs < 0 {
+		return o, nil, &usageError{err: fmt.Errorf("--jobs %d is negative", a.jobs)}
+	}
+	o = oci.Options{StoreOptions: a.store(), Jobs: a.jobs}
+	out, done := a.stderr, func() {}
+	switch {
+	case a.quiet:
+	case !a.json && isTerminal(a.stderr):
+		b := newBars(a.stderr)
+		o.Progress, out, done = b, b, b.close
+	default:
+		o.Progress = &lines{w: a.stderr}
+	}
+	o.Warn = func(msg string) { _, _ = fmt.Fprintln(out, "warning: "+escape(msg)) }
+	return o, done, nil
+}
+
+// isTerminal reports whether w is a terminal that can move its cursor.
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
