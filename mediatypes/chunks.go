@@ -33,13 +33,10 @@ func (x *Index) ChunkTable(layer int) ([]Chunk, error) {
 	var decoded int64
 	for i := range chunks {
 		r := x.doc[at+i*recordSize:][:recordSize]
-		offset := binary.LittleEndian.Uint64(r)
-		if offset > math.MaxInt64 {
-			return nil, &Error{fmt.Sprintf("%s /layers/%d chunk %d", indexObject, layer, i), int64(at + i*recordSize), "offset overflows", nil}
-		}
 		c := &chunks[i]
-		c.Offset = int64(offset)
-		// Sizes that do not fit an int are refused below as too large.
+		// An offset that does not fit becomes negative, a size too large: both
+		// are refused below.
+		c.Offset = int64(binary.LittleEndian.Uint64(r))
 		c.Encoded = int(min(binary.LittleEndian.Uint32(r[8:]), math.MaxInt32))
 		c.Decoded = int(min(binary.LittleEndian.Uint32(r[12:]), math.MaxInt32))
 		c.SHA256 = [32]byte(r[16:])

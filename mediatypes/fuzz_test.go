@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -182,4 +183,44 @@ func roundTrip[T any](t *testing.T, raw []byte, mediaType string, parse func([]b
 		t.Errorf("after a round trip:\n%s", diff)
 	}
 	return 1
+}
+
+// TestGrowth feeds the parsers short elements in long lists.
+func TestGrowth(t *testing.T) {
+	x, chunks := smallModel()
+	text, _ := splitIndex(marshal(t, x, chunks))
+	const n = 300_000
+	tests := []struct{ name, old, new string }{
+		{"tensors", `"tensors":[`, `"tensors":[` + strings.Repeat(`{},`, n)},
+		{"files", `"files":[`, `"files":[` + strings.Repeat(`{},`, n)},
+		{"layers", `"layers":[`, `"layers":[` + strings.Repeat(`{},`, n)},
+		{"segments", `[2,0,10]`, strings.Repeat(`[2,0,1],`, n) + `[2,0,10]`},
+		{"shape", `"shape":[`, `"shape":[` + strings.Repeat(`1,`, n)},
+		{"members", `{"level"`, `{` + strings.Repeat(`"":0,`, n) + `"level"`},
+		{"nulls", `"tensors":[`, `"tensors":[` + strings.Repeat(`null,`, n)},
+	}
+	for _, tt := range tests {
+		doc := frame(strings.Replace(string(text), tt.old, tt.new, 1), nil)
+		err := measured(t, len(doc), func() error { _, err := ParseIndex(doc); return err })
+		if err == nil {
+			t.Errorf("%s: accepted", tt.name)
+		}
+	}
+	for _, list := range []string{`"layers":[`, `"annotations":{"a":"",`} {
+		raw := []byte(strings.Replace(goodManifest, `"layers":[`, list+strings.Repeat(`{},`, n), 1))
+		if err := measured(t, len(raw), func() error { return parseManifest(raw) }); err == nil {
+			t.Errorf("%s: accepted", list)
+		}
+	}
+	// The deepest paths, none of which share a directory. In an index document
+	// each comes with a hash and the names of the members.
+	paths := make([]string, 1000)
+	size := 0
+	for i := range paths {
+		paths[i] = strconv.Itoa(i) + strings.Repeat("/a", MaxPathDepth-1)
+		size += len(paths[i]) + 64 + len(`{"path":"","size":0,"mode":420,"sha256":"","segments":[]},`)
+	}
+	if err := measured(t, size, func() error { return CheckPaths(paths) }); err != nil {
+		t.Error(err)
+	}
 }

@@ -214,6 +214,10 @@ func TestHostileIndex(t *testing.T) {
 		{"shape empty, bytes not", "/tensors/0/length", func(x *Index) { x.Tensors[0].Shape = []int64{0} }},
 		{"tensor file", "/tensors/4/file", func(x *Index) { x.Tensors[4].File = 4 }},
 		{"tensor file negative", "/tensors/4/file", func(x *Index) { x.Tensors[4].File = -1 }},
+		{"first tensor's file negative", "/tensors/0/file", func(x *Index) { x.Tensors[0].File = -1 }},
+		{"tensor length negative", "/tensors/0/offset", func(x *Index) { x.Tensors[0].Length = -24 }},
+		{"empty dimension, then negative", "/tensors/1/shape/1", func(x *Index) { x.Tensors[1].Shape[1] = -4 }},
+		{"shape of 2^63", "/tensors/0/shape/1", func(x *Index) { x.Tensors[0].Shape = []int64{1 << 62, 2} }},
 		{"tensor file not in order", "/tensors/4/file", func(x *Index) { x.Tensors[4].File = 0 }},
 		{"tensor in opaque file", "/tensors/4/file", func(x *Index) { x.Tensors[4].File = 2 }},
 		{"tensor past its file", "/tensors/4/offset", func(x *Index) { x.Tensors[4].Offset = 37 }},
@@ -227,6 +231,21 @@ func TestHostileIndex(t *testing.T) {
 		{"shared with none", "/tensors/2/sharedWith", func(x *Index) { x.Tensors[2].SharedWith = num(-1) }},
 		{"shared with another length", "/tensors/2/sharedWith", func(x *Index) { x.Tensors[2].SharedWith = num(1) }},
 		{"shared with other bytes", "/tensors/2/sharedWith", func(x *Index) { x.Tensors[2].SHA256 = testHash("other") }},
+		{"shared with one past the end", "/tensors/2/sharedWith", func(x *Index) { x.Tensors[2].SharedWith = num(1 << 30) }},
+		{"shared with a later equal", "/tensors/0/sharedWith", func(x *Index) {
+			x.Tensors[0].SharedWith, x.Tensors[2].SharedWith = num(2), nil
+		}},
+		{"shared with a shared one", "/tensors/3/sharedWith", func(x *Index) {
+			for _, i := range []int{0, 2} {
+				x.Tensors[i].Length, x.Tensors[i].Shape = 12, []int64{6}
+			}
+			x.Tensors[3] = x.Tensors[2]
+			x.Tensors[3].Name, x.Tensors[3].Offset, x.Tensors[3].SharedWith = "third", 22, num(2)
+		}},
+		{"shared with equal hashes of another length", "/tensors/4/sharedWith", func(x *Index) {
+			x.Tensors[4].SharedWith, x.Tensors[4].MD5, x.Tensors[4].SHA256 = num(3), x.Tensors[3].MD5, x.Tensors[3].SHA256
+		}},
+		{"shared with another MD5", "/tensors/2/sharedWith", func(x *Index) { x.Tensors[2].MD5 = x.Tensors[3].MD5 }},
 		{"base", "/tensors/0/base", func(x *Index) { x.Tensors[0].Base = num(0) }},
 	}
 	for _, tt := range tests {
@@ -276,6 +295,7 @@ func TestHostileJSON(t *testing.T) {
 		{"segment of two", " /files/0/segments/0", `[2,0,10]`, `[2,0]`},
 		{"segment of four", " /files/0/segments/0", `[2,0,10]`, `[2,0,10,1]`},
 		{"segment an object", " /files/0/segments/0", `[2,0,10]`, `{"layer":2}`},
+		{"segment a string", " /files/0/segments/0", `[2,0,10]`, `"2,0,10"`},
 		{"segment with a float", " /files/0/segments/0", `[2,0,10]`, `[2,0.5,10]`},
 		{"segment layer 2^62", " /files/0/segments/0", `[2,0,10]`, `[4611686018427387904,0,10]`},
 		{"too many dimensions", " /tensors/0/shape", `[3,4]`, `[3,4` + strings.Repeat(",1", MaxDims) + `]`},
@@ -422,6 +442,12 @@ func TestMarshalRefuses(t *testing.T) {
 	refused(t, err, "index document")
 	_, err = MarshalIndex(x, [][]Chunk{chunks[0], chunks[1], chunks[2][:1]})
 	refused(t, err, "index document /layers/2")
+	one := []Chunk{{Offset: 64, Encoded: 50, Decoded: 30}} // all of the layer, but not in two chunks
+	_, err = MarshalIndex(x, [][]Chunk{chunks[0], chunks[1], one})
+	refused(t, err, "index document /layers/2")
+	x.Layers[0].Encoded, chunks[0][1].Encoded = 1<<30, MaxChunkEncoded+1
+	_, err = MarshalIndex(x, chunks)
+	refused(t, err, "index document /layers/0 chunk 1")
 	x.Version = 2
 	_, err = MarshalIndex(x, chunks)
 	refused(t, err, "index document")
@@ -430,6 +456,16 @@ func TestMarshalRefuses(t *testing.T) {
 	_, err = MarshalIndex(x, chunks)
 	refused(t, err, "index document /tensors/0/name")
 	x, chunks = smallModel()
+	x.Tensors[0].Shape = make([]int64, MaxDims+1)
+	_, err = MarshalIndex(x, chunks)
+	refused(t, err, "index document /tensors/0/shape")
+	x, chunks = smallModel()
+	x.Files = make([]File, 64)
+	for i := range x.Files {
+		x.Files[i] = File{Path: "a", Mode: 0o644, SHA256: testHash(0), Segments: make([]Segment, MaxSegments/64+1)}
+	}
+	_, err = MarshalIndex(x, chunks)
+	refused(t, err, "index document /files")
 	x.Files = make([]File, MaxFiles+1)
 	_, err = MarshalIndex(x, chunks)
 	refused(t, err, "index document")

@@ -171,6 +171,14 @@ func TestHostileDocuments(t *testing.T) {
 		{"annotation a number", "manifest", "/annotations/org.opencontainers.image.licenses", `"MIT"`, `5`},
 		{"subject", "manifest", "/subject/digest", `"layers"`, `"subject":{"mediaType":"a/b","size":3,"digest":"sha256:x"},"layers"`},
 
+		{"subject of an index", "image index", "/subject/mediaType", `"manifests"`, `"subject":{"size":3,"digest":"` + abc + `"},"manifests"`},
+		{"digest in an index", "image index", "/manifests/0/digest", abc, "sha256:" + abc},
+		{"artifact type of a manifest", "image index", "/manifests/0/artifactType", `"size":3,`, `"size":3,"artifactType":"a",`},
+		{"artifact type of an index", "image index", "/artifactType", `"manifests"`, `"artifactType":"/b","manifests"`},
+		{"type too long", "image index", "/artifactType", `"manifests"`, `"artifactType":"a/` + strings.Repeat("b", 128) + `","manifests"`},
+		{"type of a config's descriptor", "manifest", "/config/mediaType", `vnd.oci.image.config`, `vnd oci`},
+		{"truncated", "manifest", "/layers/0/mediaType", `application/vnd.oci.image.layer.bsm.block.v1","digest":"` + goodManifest[strings.Index(goodManifest, abc):], `app`},
+
 		{"no os", "config", "/os", `"os":"linux",`, ``},
 		{"no architecture", "config", "/architecture", `"architecture":"arm64",`, ``},
 		{"rootfs of another type", "config", "/rootfs/type", `"type":"layers"`, `"type":"layer"`},
@@ -209,6 +217,12 @@ func TestHostileDescriptors(t *testing.T) {
 		{"type of docker", "manifest descriptor/mediaType", func(d *ocispec.Descriptor) {
 			d.MediaType = "application/vnd.docker.distribution.manifest.v2+json"
 		}},
+		{"annotations", "manifest descriptor/annotations", func(d *ocispec.Descriptor) {
+			d.Annotations = map[string]string{}
+			for i := range MaxAnnotations + 1 {
+				d.Annotations[fmt.Sprint(i)] = ""
+			}
+		}},
 		{"urls", "manifest descriptor/urls", func(d *ocispec.Descriptor) { d.URLs = []string{"http://x/"} }},
 	}
 	for _, tt := range tests {
@@ -228,7 +242,9 @@ func TestHostileDescriptors(t *testing.T) {
 		t.Errorf("sha512: %v", err)
 	}
 	silent := []byte(strings.Replace(goodIndex, `"mediaType":"application/vnd.oci.image.index.v1+json",`, "", 1))
-	_, err := ParseManifestIndex(silent, describe(silent, ""))
+	_, err := ParseConfig([]byte(goodConfig), describe([]byte(goodConfig), ocispec.MediaTypeEmptyJSON))
+	refused(t, err, "config descriptor/mediaType")
+	_, err = ParseManifestIndex(silent, describe(silent, ""))
 	refused(t, err, "image index /mediaType")
 	big := []byte(goodManifest + strings.Repeat(" ", MaxManifestSize))
 	refused(t, parseManifest(big), "manifest")

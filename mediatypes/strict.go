@@ -23,9 +23,6 @@ func checkMembers(raw []byte, v any, forbidden []string) error {
 		dec:   jsontext.NewDecoder(bytes.NewBuffer(raw)),
 		known: map[reflect.Type]map[string]reflect.Type{},
 	}
-	if w.dec.PeekKind() != '{' {
-		return w.wrong("not a JSON object")
-	}
 	if err := w.value(reflect.TypeOf(v), forbidden); err != nil {
 		return err
 	}
