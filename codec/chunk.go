@@ -74,11 +74,11 @@ func parseHeader(b []byte) (Chunk, error) {
 		return Chunk{}, unsupported("method %d", c.Method)
 	case c.Dtype >= dtypes:
 		return Chunk{}, unsupported("dtype %d", c.Dtype)
-	case c.Decoded == 0 || c.Decoded > c.Dtype.ChunkSize():
+	case c.Decoded < 1 || c.Decoded > c.Dtype.ChunkSize():
 		return Chunk{}, corrupt(8, "decoded size %d is not in 1..%d", c.Decoded, c.Dtype.ChunkSize())
 	case c.Decoded%c.Dtype.Width() != 0:
 		return Chunk{}, corrupt(8, "decoded size %d is not whole elements of %v", c.Decoded, c.Dtype)
-	case c.Encoded-HeaderSize > c.Decoded:
+	case c.Encoded < HeaderSize || c.Encoded-HeaderSize > c.Decoded: // an int may have 32 bits
 		return Chunk{}, corrupt(4, "encoded size %d exceeds decoded size %d", c.Encoded-HeaderSize, c.Decoded)
 	}
 	return c, nil
