@@ -106,14 +106,14 @@ func unzstd(dst, payload []byte) error {
 	}
 	var h zstd.Header
 	if err := h.Decode(frame); err != nil {
-		return &CorruptError{Offset: zstdPrefix, Reason: "zstd frame", Err: err}
+		return corrupt(zstdPrefix, "zstd frame: %v", err) // not wrapped: the layer does not end early
 	}
-	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(len(dst)) {
+	if h.Skippable || !h.SingleSegment || h.FrameContentSize != uint64(len(dst)) {
 		return corrupt(zstdPrefix, "zstd frame is not of %d bytes", len(dst))
 	}
 	out, err := zstdDecoder().DecodeAll(frame, dst[:0:len(dst)])
 	if err != nil {
-		return &CorruptError{Offset: zstdPrefix, Reason: "zstd frame", Err: err}
+		return corrupt(zstdPrefix, "zstd frame: %v", err) // not wrapped: the layer does not end early
 	}
 	if len(out) != len(dst) || &out[0] != &dst[0] {
 		return corrupt(zstdPrefix, "zstd frame of %d bytes for %d", len(out), len(dst))
