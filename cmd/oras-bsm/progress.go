@@ -62,7 +62,7 @@ func (b *bars) Begin(phase string, total int64) oci.Bar {
 	x, err := b.group.Add(max(total, 1), mpb.BarStyle().Build(),
 		mpb.PrependDecorators(
 			decor.Name(phase, decor.WCSyncSpaceR),
-			decor.Counters(decor.SizeB1000(0), "% .1f / % .1f", decor.WCSyncSpace),
+			decor.Any(func(s decor.Statistics) string { return size(s.Current) + " / " + size(s.Total) }, decor.WCSyncSpace),
 		),
 		mpb.AppendDecorators(
 			decor.AverageSpeed(decor.SizeB1000(0), "% .1f", decor.WCSyncSpace),

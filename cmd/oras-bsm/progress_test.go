@@ -57,7 +57,7 @@ func TestBars(t *testing.T) {
 	if _, err := b.Write([]byte("warning: after\n")); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"warning: above\n", "4.0 KB / 4.0 KB", "2.0 KB / 4.0 KB", "left open", "warning: after\n"} {
+	for _, want := range []string{"warning: above\n", "4.00 kB / 4.00 kB", "2.00 kB / 4.00 kB", "left open", "warning: after\n"} {
 		if !strings.Contains(terminal.String(), want) {
 			t.Errorf("no %q in\n%s", want, terminal.String())
 		}

@@ -155,8 +155,14 @@ func (a *app) options() (o oci.Options, done func(), err error) {
 	return o, done, nil
 }
 
-// isTerminal reports whether w is a terminal that can move its cursor.
+// isTerminal reports whether w is a terminal that can move its cursor and has
+// room for bars. Some pseudo-terminals have no size at all.
 func isTerminal(w any) bool {
+	const columns, rows = 40, 4
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	return err == nil && width >= columns && height >= rows
 }
