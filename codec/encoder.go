@@ -172,12 +172,12 @@ func tableCost(t *kernel.Table, h *kernel.Histogram) int64 {
 		if c == 0 {
 			continue
 		}
-		s := t.Symbol(v)
-		if t.Freqs[s] == 0 {
+		f, escape := t.Freq(v)
+		if f == 0 {
 			return math.MaxInt64
 		}
-		cost += int64(c) * costOf[t.Freqs[s]]
-		if s == 0 {
+		cost += int64(c) * costOf[f]
+		if escape {
 			cost += int64(c) * escapeBits(t.Top) * costOne
 		}
 	}

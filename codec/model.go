@@ -162,7 +162,7 @@ func chooseModel(h *kernel.Histogram, f kernel.Float, elements int) (candidate, 
 	return best, bestCost
 }
 
-// table turns a candidate into a table.
+// table turns a candidate into a table, for encoding.
 func (c *candidate) table() *kernel.Table {
 	t := &kernel.Table{Top: c.top, N: 1 + len(c.syms)}
 	t.Freqs[0] = uint8(c.freqs[0])
@@ -175,7 +175,7 @@ func (c *candidate) table() *kernel.Table {
 		t.Values[i+1] = uint16(c.syms[o].value)
 		t.Freqs[i+1] = uint8(c.freqs[o+1])
 	}
-	t.Init()
+	t.InitEncode()
 	return t
 }
 
@@ -239,6 +239,6 @@ func parseTable(b []byte, f kernel.Float, top uint) (*kernel.Table, int, error) 
 	if sum != 256 {
 		return nil, 0, corrupt(0, "table frequencies sum to %d", sum)
 	}
-	t.Init()
+	t.InitDecode()
 	return t, size, nil
 }

@@ -22,45 +22,68 @@ var (
 // Table is a probability model of at most MaxSymbols symbols. Symbol 0 is the
 // escape: its value follows in a list of its own.
 type Table struct {
-	Top    uint                // mantissa bits in a symbol's value
-	N      int                 // symbols, the escape included
-	Values [MaxSymbols]uint16  // exponent<<Top | top mantissa bits; ascending from index 1
-	Freqs  [MaxSymbols]uint8   // in 1/256; sum 256; only the escape's may be 0
-	slots  [256]uint32         // for Decode: freq | offset in symbol<<8 | value<<16 | escape<<31
-	index  [values]uint8       // for Encode: value -> symbol, 0: escape
-	codes  [MaxSymbols]encoded // for Encode
+	Top    uint               // mantissa bits in a symbol's value
+	N      int                // symbols, the escape included
+	Values [MaxSymbols]uint16 // exponent<<Top | top mantissa bits; ascending from index 1
+	Freqs  [MaxSymbols]uint8  // in 1/256; sum 256; only the escape's may be 0
+	slots  [256]uint32        // for Decode: freq | offset in symbol<<8 | value<<16 | escape<<31
+	codes  *[values]code      // for Encode, by value
 }
 
-// encoded is what the encoder needs of a symbol: its frequency and first slot,
-// and 2^24/freq rounded up, which divides every 16-bit state exactly.
-type encoded struct{ freq, start, reciprocal uint32 }
+// code is how the encoder codes a value: the frequency of its symbol (8 bits),
+// the first slot (8 bits), whether it is the escape (1 bit), and from bit 24 on
+// 2^24/freq rounded up, which divides every 16-bit state exactly.
+type code uint64
 
-const escapeFlag = 1 << 31
+const (
+	codeEscape      = 1 << 16
+	codeReciprocal  = 24
+	escapeFlag      = 1 << 31
+	reciprocalScale = 24
+)
 
-// Init completes a table whose Top, N, Values and Freqs are set and valid.
-func (t *Table) Init() {
-	slot := uint32(0)
-	for s := range t.N {
-		f := uint32(t.Freqs[s])
-		if f == 0 {
-			continue
-		}
-		entry := f | uint32(t.Values[s])<<16
+// InitDecode completes a table whose Top, N, Values and Freqs are set and valid,
+// for decoding.
+func (t *Table) InitDecode() {
+	slot := 0
+	for s, f := range t.Freqs[:t.N] {
+		entry := uint32(f) | uint32(t.Values[s])<<16
 		if s == 0 {
-			entry = f | escapeFlag
-		} else {
-			t.index[t.Values[s]] = uint8(s)
+			entry = uint32(f) | escapeFlag
 		}
-		t.codes[s] = encoded{freq: f, start: slot, reciprocal: 1<<24/f + 1}
-		for k := range f {
+		for k := range uint32(f) {
 			t.slots[slot] = entry | k<<8
 			slot++
 		}
 	}
 }
 
-// Symbol returns the symbol that codes value v; 0 is the escape.
-func (t *Table) Symbol(v int) int { return int(t.index[v]) }
+// InitEncode completes such a table for encoding.
+func (t *Table) InitEncode() {
+	t.codes = new([values]code)
+	start := code(0)
+	for s, f := range t.Freqs[:t.N] {
+		if f == 0 {
+			continue
+		}
+		c := code(f) | start<<8 | (1<<reciprocalScale/code(f)+1)<<codeReciprocal
+		start += code(f)
+		if s > 0 {
+			t.codes[t.Values[s]] = c
+			continue
+		}
+		for v := range t.codes {
+			t.codes[v] = c | codeEscape
+		}
+	}
+}
+
+// Freq returns the frequency, in 1/256, of the symbol that codes value v, and
+// whether that is the escape. It is 0 for a value that t cannot code.
+func (t *Table) Freq(v int) (freq int, escape bool) {
+	c := t.codes[v]
+	return int(c & 255), c&codeEscape != 0
+}
 
 // Decoder decodes the symbols of one chunk. The zero value is not usable; see
 // Reset.
@@ -126,9 +149,10 @@ func (d *Decoder) row(vals []uint16, t *Table) (escaped uint32, err error) {
 		vals[l] = uint16(e >> 16)
 		escaped |= e
 		x = (e&255)*(x>>8) + e>>8&255
-		take := (x - stateLow) >> 31 // 1 when x < stateLow
-		x = x<<(take*8&15) | uint32(in[used&(MaxLanes-1)])&-take
-		used += take
+		// Whether a byte is due is a coin toss: no branch.
+		due := uint32(int32(x-stateLow) >> 31) // all ones when x < stateLow
+		x ^= (x ^ (x<<8 | uint32(in[used&(MaxLanes-1)]))) & due
+		used -= due
 		state[l] = uint16(x)
 	}
 	d.stream = d.stream[used:]
@@ -205,12 +229,12 @@ func (e *Encoder) Reset(n, lanes int) {
 	for l := range e.state {
 		e.state[l] = stateLow
 	}
-	// A symbol puts out at most one byte.
-	if cap(e.buf) < n {
-		e.buf = make([]byte, n)
+	// A symbol puts out at most one byte; row writes one more.
+	if cap(e.buf) < n+1 {
+		e.buf = make([]byte, n+1)
 	}
-	e.buf = e.buf[:n]
-	e.free = n
+	e.buf = e.buf[:n+1]
+	e.free = n + 1
 	e.exps, e.tops = e.exps[:0], e.tops[:0]
 }
 
@@ -219,27 +243,32 @@ func (e *Encoder) Reset(n, lanes int) {
 func (e *Encoder) Encode(vals []uint16, t *Table) {
 	for end := len(vals); end > 0; {
 		start := (end - 1) / e.lanes * e.lanes
-		free := e.free
-		for l := end - start - 1; l >= 0; l-- {
-			v := vals[start+l]
-			s := t.index[v]
-			if s == 0 {
-				e.exps = append(e.exps, byte(v>>t.Top))
-				e.tops = append(e.tops, byte(v)&(1<<t.Top-1))
-			}
-			c := &t.codes[s&(MaxSymbols-1)]
-			x := uint32(e.state[l])
-			if x >= c.freq<<8 {
-				free--
-				e.buf[free] = byte(x)
-				x >>= 8
-			}
-			q := uint32(uint64(x) * uint64(c.reciprocal) >> 24)
-			e.state[l] = uint16(q<<8 + x - q*c.freq + c.start)
-		}
-		e.free = free
+		e.row(vals[start:end], t)
 		end = start
 	}
+}
+
+// row codes one symbol in each of the first len(vals) lanes.
+func (e *Encoder) row(vals []uint16, t *Table) {
+	buf, free, state := e.buf, e.free, e.state[:len(vals)]
+	for l := len(vals) - 1; l >= 0; l-- {
+		v := vals[l]
+		c := t.codes[v&(values-1)]
+		if c&codeEscape != 0 {
+			e.exps = append(e.exps, byte(v>>t.Top))
+			e.tops = append(e.tops, byte(v)&(1<<t.Top-1))
+		}
+		x, freq := uint32(state[l]), uint32(c&255)
+		// The byte is written in any case and counts only if the state would
+		// grow too large: no branch. buf has a byte to spare in front.
+		due := ^uint32(int32(x-freq<<8) >> 31)
+		buf[free-1] = byte(x)
+		free += int(int32(due))
+		x >>= due & 8
+		q := uint32(uint64(x) * uint64(c>>codeReciprocal) >> reciprocalScale)
+		state[l] = uint16(q<<8 + x - q*freq + uint32(c>>8&255))
+	}
+	e.free = free
 }
 
 // AppendStates appends the states in the form that Decoder.Reset reads.
