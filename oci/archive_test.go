@@ -195,7 +195,7 @@ func hostileArchives(t testing.TB) map[string][]byte {
 }
 
 func TestReadArchiveRefuses(t *testing.T) {
-	want := map[string]string{"sparse": "sparse", "gzip": "gunzip", "zstd": "unzstd", "docker-archive": "skopeo"}
+	want := map[string]string{"sparse": "sparse", "cut": "cut off", "gzip": "gunzip", "zstd": "unzstd", "docker-archive": "skopeo"}
 	for name, raw := range hostileArchives(t) {
 		spans, err := readArchive(bytes.NewReader(raw), int64(len(raw)))
 		if err == nil || !strings.Contains(err.Error(), want[name]) {

@@ -276,6 +276,22 @@ func readLayer(t *testing.T, ref Reference, layer thing) error {
 	return errors.Join(err, r.Close())
 }
 
+// TestLayoutOpensFilesOnly opens an empty blob that is a pipe: its size fits.
+func TestLayoutOpensFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := (dirFiles{root}).open("pipe"); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a pipe: %v", err)
+	}
+}
+
 const childEnv = "ORAS_BSM_TEST_CHILD"
 
 // TestChild is no test: it is the writer that TestKilledTarget kills.

@@ -476,6 +476,9 @@ func TestUploadFaults(t *testing.T) {
 			if _, err := w.Write(b.raw); err != nil {
 				t.Fatal(err)
 			}
+			if got := tree(t, temp); len(got) != 0 {
+				t.Errorf("a kill would leave %v", got)
+			}
 			if err := w.Commit(t.Context(), b.Descriptor); !errors.Is(err, tt.want) {
 				t.Fatalf("Commit: %v", err)
 			}

@@ -161,7 +161,8 @@ type upload struct {
 	done bool
 }
 
-// Commit implements BlobWriter. A blob that the registry has is not sent.
+// Commit implements BlobWriter. A blob that the registry has is not sent:
+// WriteLayer asks first.
 func (u *upload) Commit(ctx context.Context, d ocispec.Descriptor) error {
 	if u.done {
 		return fail("uploading", d.Digest.String(), fs.ErrClosed)
@@ -176,9 +177,6 @@ func (u *upload) commit(ctx context.Context, d ocispec.Descriptor) error {
 	}
 	h, err := v1.NewHash(d.Digest.String())
 	if err != nil {
-		return err
-	}
-	if ok, err := u.t.has(ctx, d); ok || err != nil {
 		return err
 	}
 	return u.t.persist(ctx, func(ctx context.Context) error {
