@@ -3,7 +3,6 @@ package oci
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -51,7 +50,7 @@ type puller struct {
 	verify bool
 	bar    Bar
 
-	tmp   *os.Root   // where files are written
+	tmp   *workDir   // where files are written
 	files []*os.File // open while they are written, by file number
 	slots chan *slot // memory for chunks in flight
 }
@@ -82,15 +81,10 @@ func (p *puller) pull(ctx context.Context, dir string) error {
 	if err := checkSpace(dir, p.a.decodedSize()); err != nil {
 		return fail("writing", dir, err)
 	}
-	name := ".oras-bsm-" + rand.Text()
-	if err := root.Mkdir(name, 0o700); err != nil {
+	if p.tmp, err = newWorkDir(root); err != nil {
 		return fail("writing", dir, err)
 	}
-	defer root.RemoveAll(name)
-	if p.tmp, err = root.OpenRoot(name); err != nil {
-		return fail("writing", dir, err)
-	}
-	defer p.tmp.Close()
+	defer p.tmp.remove()
 	defer p.closeFiles()
 	if err := p.write(ctx); err != nil {
 		return err
@@ -98,7 +92,7 @@ func (p *puller) pull(ctx context.Context, dir string) error {
 	if err := p.check(ctx); err != nil {
 		return err
 	}
-	return p.publish(root, name)
+	return p.publish(root)
 }
 
 // write creates the files and fills them from all layers.
@@ -258,7 +252,7 @@ func (p *puller) check(ctx context.Context) error {
 }
 
 // publish gives the files their modes and, once they are on disk, their names.
-func (p *puller) publish(root *os.Root, tmp string) error {
+func (p *puller) publish(root *os.Root) error {
 	for i, f := range p.a.Index.Files {
 		err := errors.Join(p.files[i].Chmod(os.FileMode(f.Mode)), p.files[i].Sync())
 		if err != nil {
@@ -271,7 +265,7 @@ func (p *puller) publish(root *os.Root, tmp string) error {
 				return fail("writing", f.Path, err)
 			}
 		}
-		if err := root.Rename(filepath.Join(tmp, partName(i)), filepath.FromSlash(f.Path)); err != nil {
+		if err := root.Rename(filepath.Join(p.tmp.name, partName(i)), filepath.FromSlash(f.Path)); err != nil {
 			return fail("writing", f.Path, err)
 		}
 	}
