@@ -41,7 +41,7 @@ type block struct {
 
 // kohya matches the flat names of LoRA files for Stable Diffusion, which have
 // underscores where others have dots: "lora_unet_down_blocks_0_attentions_1_...".
-var kohya = regexp.MustCompile(`^(lora_[a-z0-9]+?(?:_[a-z0-9]+)*?_(?:down_blocks|up_blocks|layers|blocks|double_blocks|single_blocks|transformer_blocks))_(\d{1,6})_`)
+var kohya = regexp.MustCompile(`^(lora_[a-z0-9]+?(?:_[a-z0-9]+)*?_(?:down_blocks|up_blocks|input_blocks|output_blocks|layers|blocks|double_blocks|single_blocks|transformer_blocks))_(\d{1,6})_`)
 
 // blockOf finds the block that a tensor belongs to by its name: the outermost
 // pair of a stack's word and a number. The second result is false for a tensor
@@ -51,13 +51,9 @@ func blockOf(name string) (block, bool) {
 		n, _ := strconv.Atoi(m[2])
 		return block{m[1], n}, true
 	}
-	end := 0 // of the word that ends before the current one
+	end := -1 // of the current word
 	for word := range strings.SplitSeq(name, ".") {
-		start := end
-		if start > 0 {
-			start++
-		}
-		end = start + len(word)
+		end += 1 + len(word)
 		if stackless[word] {
 			return block{name[:end], 0}, true
 		}
@@ -66,7 +62,7 @@ func blockOf(name string) (block, bool) {
 		}
 		number, _, _ := strings.Cut(name[end+1:], ".")
 		// Six digits are enough for every stack; a longer number is no place in one.
-		if n, err := strconv.Atoi(number); err == nil && n >= 0 && len(number) <= 6 && number[0] != '+' {
+		if n, err := strconv.Atoi(number); err == nil && len(number) <= 6 && number[0] >= '0' {
 			return block{name[:end], n}, true
 		}
 	}
