@@ -11,7 +11,7 @@ import (
 type Options struct {
 	StoreOptions
 
-	Jobs     int              // goroutines that encode or decode; 0: one a CPU
+	Jobs     int              // goroutines that encode or decode; 0: one a CPU, at most 8
 	Progress Progress         // told how far the work is; nil: nobody
 	Warn     func(msg string) // told what a user should know; nil: nobody
 }
@@ -48,6 +48,10 @@ type Bar interface {
 	End()        // the phase is over, whether or not all its bytes were done
 }
 
+// maxJobs bounds the default of Options.Jobs, and with it memory: a job takes
+// up to 30 MiB.
+const maxJobs = 8
+
 type noProgress struct{}
 
 func (noProgress) Begin(string, int64) Bar { return noProgress{} }
@@ -61,7 +65,7 @@ func (o *Options) withDefaults() *Options {
 		c = *o
 	}
 	if c.Jobs <= 0 {
-		c.Jobs = runtime.GOMAXPROCS(0)
+		c.Jobs = min(maxJobs, runtime.GOMAXPROCS(0))
 	}
 	if c.Progress == nil {
 		c.Progress = noProgress{}

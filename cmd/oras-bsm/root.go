@@ -60,7 +60,7 @@ the same bytes back.`,
 	root.SetErr(a.stderr)
 	f := root.PersistentFlags()
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "speak http, not https, to the registry")
-	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU)")
+	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU, at most 8)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a),
