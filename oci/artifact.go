@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/go-json-experiment/json"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-bsm/oras-bsm/codec"
@@ -83,11 +84,11 @@ func (a *Artifact) readManifests(ctx context.Context) error {
 	switch a.Descriptor.MediaType {
 	case ocispec.MediaTypeImageIndex:
 		index, err := mediatypes.ParseManifestIndex(raw, a.Descriptor)
+		if foreign, is := foreignType(raw); is {
+			return notModel(foreign)
+		}
 		if err != nil {
 			return err
-		}
-		if index.ArtifactType != mediatypes.ArtifactType {
-			return notModel(index.ArtifactType)
 		}
 		if len(index.Manifests) == 0 {
 			return corruptObject("image index "+a.Descriptor.Digest.String(), "it has no manifests")
@@ -115,13 +116,25 @@ func notModel(what string) error {
 	return fmt.Errorf("%w: it is %.200q, not %s", ErrNotModel, what, mediatypes.ArtifactType)
 }
 
+// foreignType returns the artifactType of a document that is JSON and has another
+// than ours. Whatever else is wrong with it, it is no damaged model.
+func foreignType(raw []byte) (string, bool) {
+	var doc struct {
+		ArtifactType string `json:"artifactType"`
+	}
+	if json.Unmarshal(raw, &doc) != nil {
+		return "", false
+	}
+	return doc.ArtifactType, doc.ArtifactType != mediatypes.ArtifactType
+}
+
 func (a *Artifact) addManifest(raw []byte, d ocispec.Descriptor) error {
 	m, err := mediatypes.ParseManifest(raw, d)
+	if foreign, is := foreignType(raw); is {
+		return notModel(foreign)
+	}
 	if err != nil {
 		return err
-	}
-	if m.ArtifactType != mediatypes.ArtifactType {
-		return notModel(m.ArtifactType)
 	}
 	a.Manifests, a.manifests = append(a.Manifests, d), append(a.manifests, m)
 	return nil
@@ -144,22 +157,35 @@ func (a *Artifact) readIndex(ctx context.Context, d ocispec.Descriptor) error {
 	if d.Size > mediatypes.MaxIndexDocument {
 		return corruptObject("index layer "+d.Digest.String(), "size %d, the most is %d", d.Size, mediatypes.MaxIndexDocument)
 	}
-	r, err := a.src.Blob(ctx, d, 0, -1)
+	raw, err := readWhole(ctx, a.src, d)
 	if err != nil {
-		return err
+		return fail("reading", "index layer "+d.Digest.String(), err)
 	}
-	defer r.Close()
-	verifier := d.Digest.Verifier()
-	doc, err := decodeBytes(io.TeeReader(io.LimitReader(r, d.Size), verifier), mediatypes.MaxIndexDocument)
+	doc, err := decodeBytes(bytes.NewReader(raw), mediatypes.MaxIndexDocument)
 	if err != nil {
-		return &Error{Op: "reading", Object: "index layer " + d.Digest.String(), Offset: -1, Err: err}
-	}
-	if !verifier.Verified() {
-		return corruptObject("index layer "+d.Digest.String(), "it does not match its digest")
+		return fail("decoding", "index layer "+d.Digest.String(), err)
 	}
 	a.indexDecoded = int64(len(doc))
 	a.Index, err = mediatypes.ParseIndex(doc)
 	return err
+}
+
+// readWhole reads the blob d, whose size the caller has bounded, and checks its
+// digest. Memory grows with what arrives, not with what d says.
+func readWhole(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, error) {
+	r, err := src.Blob(ctx, d, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(io.LimitReader(r, d.Size))
+	if err != nil {
+		return nil, err
+	}
+	if got := d.Digest.Algorithm().FromBytes(raw); got != d.Digest {
+		return nil, fmt.Errorf("%w: its digest is %s", ErrCorrupt, got)
+	}
+	return raw, nil
 }
 
 // decodeBytes decodes a layer of opaque bytes, at most limit of them. It reads r

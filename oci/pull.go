@@ -108,7 +108,7 @@ func (p *puller) write(ctx context.Context) error {
 		}
 		p.files = append(p.files, w)
 	}
-	p.bar = p.opts.Progress.Begin("pulling", p.a.encodedSize())
+	p.bar = p.opts.Progress.Begin("pulling", p.a.encodedSize()-p.a.Layers[len(p.a.Layers)-1].Size)
 	defer p.bar.End()
 	p.slots = make(chan *slot, 2*p.opts.Jobs)
 	for range cap(p.slots) {
@@ -185,7 +185,11 @@ func (p *puller) layer(ctx context.Context, i int, places []place) error {
 		})
 	}
 	stopped := ctx.Err()
-	return cmp.Or(err, g.Wait(), stopped)
+	if err := cmp.Or(err, g.Wait(), stopped); err != nil {
+		return err
+	}
+	p.bar.Add(l.overhead())
+	return nil
 }
 
 // slot waits for memory for a chunk. It returns nil when ctx ends first.

@@ -3,7 +3,6 @@ package oci
 import (
 	"cmp"
 	"context"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -51,12 +50,7 @@ func (a *Artifact) checkConfigs(ctx context.Context) error {
 		if m.Config.Size > mediatypes.MaxConfigSize {
 			return corruptObject("config "+m.Config.Digest.String(), "size %d, the most is %d", m.Config.Size, mediatypes.MaxConfigSize)
 		}
-		r, err := a.src.Blob(ctx, m.Config, 0, -1)
-		if err != nil {
-			return err
-		}
-		raw, err := io.ReadAll(io.LimitReader(r, m.Config.Size+1))
-		r.Close()
+		raw, err := readWhole(ctx, a.src, m.Config)
 		if err != nil {
 			return fail("reading", "config "+m.Config.Digest.String(), err)
 		}
