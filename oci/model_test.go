@@ -272,4 +272,3 @@ func at(phase string, f func()) Progress {
 		}
 	}}
 }
-
