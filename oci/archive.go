@@ -95,7 +95,7 @@ func readArchive(r io.ReaderAt, size int64) (map[string]span, error) {
 			return &Error{Op: "reading", Object: "tar header", Offset: pos, Err: fmt.Errorf("%w: %w", ErrCorrupt, err)}
 		}
 		hdr, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -111,7 +111,7 @@ func (b *blobReader) stalled(err error) error {
 	if ctxErr := b.ctx.Err(); ctxErr != nil {
 		return ctxErr
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	b.stalls++

@@ -70,7 +70,7 @@ func tryCredentials(ctx context.Context, reg name.Registry, auth authn.Authentic
 	if err != nil {
 		return refused(err)
 	}
-	defer drain(resp.Body)
+	defer resp.Body.Close()
 	if err := transport.CheckError(resp, http.StatusOK); err != nil {
 		return refused(err)
 	}

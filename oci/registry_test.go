@@ -592,7 +592,11 @@ func TestPlainHTTP(t *testing.T) {
 		})
 	}
 	guard := &schemeGuard{loopback: true}
-	if _, err := guard.RoundTrip(httptest.NewRequest(http.MethodGet, "http://10.0.0.1/", nil)); !errors.Is(err, errPlainHTTP) {
+	resp, err := guard.RoundTrip(httptest.NewRequest(http.MethodGet, "http://10.0.0.1/", nil))
+	if err == nil {
+		defer resp.Body.Close()
+	}
+	if !errors.Is(err, errPlainHTTP) {
 		t.Errorf("a local registry sends elsewhere in clear: %v", err)
 	}
 }

@@ -79,7 +79,8 @@ type schemeGuard struct {
 }
 
 func (g *schemeGuard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme == "http" && !g.plain && !(g.loopback && isLoopback(req.URL.Host)) {
+	local := g.loopback && isLoopback(req.URL.Host)
+	if req.URL.Scheme == "http" && !g.plain && !local {
 		return nil, fmt.Errorf("%s: %w", req.URL.Host, errPlainHTTP)
 	}
 	return g.next.RoundTrip(req)
@@ -140,7 +141,7 @@ func (r *retrier) once(req *http.Request) (*http.Response, error) {
 	resp, err := r.next.RoundTrip(req.WithContext(ctx))
 	w.timer.Stop()
 	if err != nil {
-		if context.Cause(ctx) == errSilent {
+		if errors.Is(context.Cause(ctx), errSilent) {
 			err = errSilent
 		}
 		cancel(nil)
@@ -175,7 +176,7 @@ func (w *watchdog) Read(p []byte) (int, error) {
 	w.timer.Reset(w.idle)
 	n, err := w.body.Read(p)
 	w.timer.Stop()
-	if err != nil && err != io.EOF && context.Cause(w.ctx) == errSilent {
+	if err != nil && !errors.Is(err, io.EOF) && errors.Is(context.Cause(w.ctx), errSilent) {
 		err = errSilent
 	}
 	return n, err

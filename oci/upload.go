@@ -48,7 +48,7 @@ func (t *registryTarget) has(ctx context.Context, d ocispec.Descriptor) (bool, e
 	if err != nil {
 		return false, err
 	}
-	drain(resp.Body)
+	defer resp.Body.Close()
 	// A length that is not ours is a web page's, or that of damaged content.
 	size := resp.ContentLength
 	return resp.StatusCode == http.StatusOK && (size < 0 || size == d.Size), nil
@@ -188,7 +188,7 @@ func (u *upload) commit(ctx context.Context, d ocispec.Descriptor) error {
 		defer timer.Stop()
 		layer := spoolLayer{f: u.f, size: d.Size, hash: h, mediaType: types.MediaType(d.MediaType), timer: timer}
 		err := remote.WriteLayer(u.t.repo, layer, u.t.remote(ctx)...)
-		if err != nil && context.Cause(ctx) == errSilent {
+		if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 			err = errSilent
 		}
 		return err
