@@ -185,7 +185,7 @@ func testEncodeAgain(t *testing.T, v vector, want []byte) {
 
 // TestVectorsCover counts what the vectors are about.
 func TestVectorsCover(t *testing.T) {
-	outcomes, methods := map[string]int{}, map[Method]int{}
+	outcomes, chunks := map[string]int{}, map[Method]int{}
 	rans := map[string]int{} // dtype and top
 	for _, v := range readVectors(t) {
 		outcomes[v.expect]++
@@ -201,7 +201,7 @@ func TestVectorsCover(t *testing.T) {
 			if err != nil {
 				break
 			}
-			methods[c.Method]++
+			chunks[c.Method]++
 			if c.Method == RANS {
 				rans[fmt.Sprint(c.Dtype, r.Encoded()[HeaderSize])]++
 			}
@@ -211,7 +211,7 @@ func TestVectorsCover(t *testing.T) {
 		t.Errorf("%v: most vectors should fail", outcomes)
 	}
 	for m := range methods {
-		if methods[Method(m)] == 0 {
+		if chunks[Method(m)] == 0 {
 			t.Errorf("no vector of method %d", m)
 		}
 	}
