@@ -16,9 +16,9 @@ const (
 	BOOL
 	U8
 	I8
-	F8_E4M3 //nolint:revive // the safetensors name
-	F8_E5M2 //nolint:revive // the safetensors name
-	F8_E8M0 //nolint:revive // the safetensors name
+	F8_E4M3
+	F8_E5M2
+	F8_E8M0
 	I16
 	U16
 	F16
@@ -30,11 +30,11 @@ const (
 	U64
 	F64
 	F4
-	F6_E2M3     //nolint:revive // the safetensors name
-	F6_E3M2     //nolint:revive // the safetensors name
-	C64         //nolint:revive // the safetensors name
-	F8_E4M3FNUZ //nolint:revive // the safetensors name
-	F8_E5M2FNUZ //nolint:revive // the safetensors name
+	F6_E2M3
+	F6_E3M2
+	C64
+	F8_E4M3FNUZ
+	F8_E5M2FNUZ
 	dtypes
 )
 

@@ -19,7 +19,7 @@ type Layer struct {
 // OpenLayer reads the prologue and the trailer of the layer of size bytes in r.
 // Memory is bounded by the size of the trailer, and that by size.
 func OpenLayer(r io.ReaderAt, size int64) (*Layer, error) {
-	p, err := ReadPrologue(io.NewSectionReader(r, 0, min(size, maxPrologue)))
+	p, err := ReadPrologue(io.NewSectionReader(r, 0, min(size, MaxPrologue)))
 	if err != nil {
 		return nil, err
 	}

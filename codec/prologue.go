@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/zeebo/xxh3"
@@ -18,7 +19,9 @@ const (
 	magic          = "\x89BSML\r\n\x1a"
 	prologueHeader = 24
 	baseSize       = 64
-	maxPrologue    = prologueHeader + maxTableBytes + 8
+
+	// MaxPrologue is the largest size of a prologue in bytes.
+	MaxPrologue = prologueHeader + maxTableBytes + 8
 )
 
 // Prologue is the start of a layer: what a chunk needs besides its own bytes to
@@ -90,7 +93,7 @@ func (p *Prologue) table(id int, d Dtype) *kernel.Table {
 
 // readError tells a layer that ends early from one that cannot be read.
 func readError(offset int64, what string, err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return &CorruptError{Offset: offset, Reason: "reading " + what, Err: err}

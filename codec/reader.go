@@ -72,7 +72,8 @@ func (r *Reader) trailer(c Chunk) error {
 	if int64(c.Encoded) != TrailerSize(len(r.chunks)) {
 		return corrupt(r.offset, "trailer of %d bytes after %d chunks", c.Encoded, len(r.chunks))
 	}
-	b := append(r.chunk, make([]byte, c.Encoded-HeaderSize)...)
+	b := make([]byte, c.Encoded)
+	copy(b, r.chunk)
 	if _, err := io.ReadFull(r.r, b[HeaderSize:]); err != nil {
 		return readError(r.offset, "trailer", err)
 	}

@@ -32,6 +32,8 @@ func (l *Layer) check() *Error {
 		return wrong("/chunks", "%d chunks", l.Chunks)
 	case int64(l.Chunks) > l.Decoded || l.Decoded > int64(l.Chunks)*MaxChunkDecoded:
 		return wrong("/chunks", "%d chunks cannot hold %d decoded bytes", l.Chunks, l.Decoded)
+	case !isHex(l.Prologue, 64):
+		return wrong("/prologue", "not 64 lower-case hex digits")
 	case (l.Stack == "") != (l.Block == nil):
 		return wrong("/stack", "stack without block, or block without stack")
 	case l.Block != nil && *l.Block < 0:

@@ -11,6 +11,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// ErrNewer is the cause of an Error about a document that is not damaged but of a
+// version that this package does not know.
+var ErrNewer = errors.New("made by a newer release")
+
 // An Error says why a document was refused.
 type Error struct {
 	// Object names what is wrong: the kind of document ("manifest", "image

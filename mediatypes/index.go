@@ -49,6 +49,7 @@ type Layer struct {
 	Encoded   int64         `json:"encoded"`   // size of the blob
 	Decoded   int64         `json:"decoded"`   // size of what it decodes to
 	Chunks    int           `json:"chunks"`    // records in its chunk table
+	Prologue  string        `json:"prologue"`  // sha256 of the bytes before the first chunk; lower-case hex
 	// Stack and Block say which transformer block the layer holds; both are
 	// absent when it holds none. Several layers may hold parts of one block.
 	Stack string `json:"stack,omitzero"`
@@ -200,7 +201,7 @@ func splitIndex(doc []byte) ([]byte, *Error) {
 	// The version comes first: a newer one may change all that follows it.
 	switch {
 	case version > IndexVersion:
-		return nil, &Error{Offset: 8, Reason: fmt.Sprintf("version %d was made by a newer release; this one reads version %d", version, IndexVersion)}
+		return nil, &Error{Offset: 8, Reason: fmt.Sprintf("version %d, this release reads %d", version, IndexVersion), Err: ErrNewer}
 	case version != IndexVersion:
 		return nil, &Error{Offset: 8, Reason: fmt.Sprintf("there is no version %d", version)}
 	case len(doc) > MaxIndexDocument:

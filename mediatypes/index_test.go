@@ -160,6 +160,7 @@ func TestHostileIndex(t *testing.T) {
 		{"layer digest upper case", "/layers/0/digest", func(x *Index) {
 			x.Layers[0].Digest = "sha256:" + x.Layers[0].Digest[7:39] + "ABCDEF" + x.Layers[0].Digest[45:]
 		}},
+		{"layer without prologue", "/layers/0/prologue", func(x *Index) { x.Layers[0].Prologue = "" }},
 		{"layer digest sha1", "/layers/1/digest", func(x *Index) { x.Layers[1].Digest = "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709" }},
 		{"layer type", "/layers/0/mediaType", func(x *Index) { x.Layers[0].MediaType = IndexLayer }},
 		{"layer encoded zero", "/layers/0/encoded", func(x *Index) { x.Layers[0].Encoded = 0 }},

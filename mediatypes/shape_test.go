@@ -183,6 +183,7 @@ func (l *Layer) cut(number, size int) []Chunk {
 	}
 	l.Encoded, l.Chunks = at+32, len(chunks)
 	l.Digest = digest.FromString(fmt.Sprint("layer ", number))
+	l.Prologue = testHash(fmt.Sprint("prologue ", number))
 	return chunks
 }
 
@@ -216,7 +217,7 @@ func smallModel() (*Index, [][]Chunk) {
 		Files: []File{
 			{Path: "model-00001-of-00002.safetensors", Size: 34, Mode: 0o644, SHA256: testHash(0), Format: "safetensors", Segments: []Segment{{2, 0, 10}, {0, 0, 24}}},
 			{Path: "model-00002-of-00002.safetensors", Size: 40, Mode: 0o644, SHA256: testHash(1), Format: "safetensors", Segments: []Segment{{2, 10, 10}, {0, 0, 24}, {1, 0, 6}}},
-			{Path: "bin/run.sh", Size: 10, Mode: 0o755, SHA256: testHash(2), Segments: []Segment{{2, 20, 10}}},
+			{Path: "bin/start.sh", Size: 10, Mode: 0o755, SHA256: testHash(2), Segments: []Segment{{2, 20, 10}}},
 			{Path: "bin/nothing", Size: 0, Mode: 0o644, SHA256: testHash(""), Segments: []Segment{}},
 		},
 		Tensors: []Tensor{

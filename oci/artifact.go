@@ -37,7 +37,7 @@ func Open(ctx context.Context, ref Reference, o *Options) (*Artifact, error) {
 	}
 	a := &Artifact{src: src, ref: ref}
 	if err := a.open(ctx); err != nil {
-		src.Close()
+		_ = src.Close()
 		return nil, fail("opening", ref.String(), err)
 	}
 	return a, nil
@@ -167,6 +167,9 @@ func (a *Artifact) readIndex(ctx context.Context, d ocispec.Descriptor) error {
 	}
 	a.indexDecoded = int64(len(doc))
 	a.Index, err = mediatypes.ParseIndex(doc)
+	if errors.Is(err, mediatypes.ErrNewer) {
+		return fmt.Errorf("%w: %w", codec.ErrUnsupported, err)
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -24,11 +25,12 @@ var errLossy = errors.New("encoded bytes do not decode to what they were made fr
 
 // A layer is an encoded layer, stored in the target.
 type layer struct {
-	desc    ocispec.Descriptor
-	group   *group
-	decoded int64
-	chunks  []mediatypes.Chunk
-	dtypes  map[string]bool
+	desc     ocispec.Descriptor
+	group    *group
+	decoded  int64
+	prologue string // its sha256, in hex
+	chunks   []mediatypes.Chunk
+	dtypes   map[string]bool
 }
 
 // layerWriter encodes groups into layers. Uploads overlap with encoding.
@@ -237,6 +239,7 @@ func (w *layerWriter) begin(ctx context.Context, g *group, tables *codec.Tables)
 	w.blob, w.digest = blob, sha256.New()
 	w.cur = &layer{group: g, dtypes: map[string]bool{}}
 	w.codec, err = codec.NewWriter(io.MultiWriter(w.blob, w.digest), tables)
+	w.cur.prologue = hex.EncodeToString(w.digest.Sum(nil))
 	return err
 }
 

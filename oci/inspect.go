@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"slices"
 	"sort"
 
 	"github.com/oras-bsm/oras-bsm/mediatypes"
@@ -27,14 +28,15 @@ func (a *Artifact) report() (*Report, error) {
 		r.Manifests = append(r.Manifests, ManifestDigest{platformName(m.Platform), m.Digest})
 	}
 	type name struct {
-		stack string
-		block int
+		family, stack string
+		block         int
 	}
+	families := layerFamilies(a.Index)
 	blocks := map[name]bool{}
-	for _, l := range a.Index.Layers {
+	for i, l := range a.Index.Layers {
 		r.Layers = append(r.Layers, LayerReport{l.MediaType, l.Digest, l.Stack, l.Block, l.Encoded, l.Decoded})
 		if l.Block != nil {
-			blocks[name{l.Stack, *l.Block}] = true
+			blocks[name{families[i], l.Stack, *l.Block}] = true
 		}
 	}
 	index := a.Layers[len(a.Layers)-1]
@@ -44,6 +46,18 @@ func (a *Artifact) report() (*Report, error) {
 		r.Files = append(r.Files, FileReport{f.Path, f.Size, f.SHA256, f.Format})
 	}
 	return r, a.reportTensors(r)
+}
+
+// layerFamilies returns the family of the first file that uses each layer: the
+// blocks of another are other blocks, though they be called the same.
+func layerFamilies(x *mediatypes.Index) []string {
+	out := make([]string, len(x.Layers))
+	for _, f := range slices.Backward(x.Files) {
+		for _, s := range f.Segments {
+			out[s.Layer] = family(f.Path)
+		}
+	}
+	return out
 }
 
 // reportTensors fills in the tensors and the sums by dtype.

@@ -2,8 +2,10 @@ package oci
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -45,15 +47,38 @@ func (a *Artifact) openLayer(ctx context.Context, i int, whole bool) (*layerRead
 		r = io.TeeReader(r, l.hash)
 	}
 	l.buf = bufio.NewReaderSize(r, 256<<10)
-	if l.prologue, err = codec.ReadPrologue(l.buf); err != nil {
-		l.r.Close()
+	if err := l.readPrologue(); err != nil {
+		l.drop()
 		return nil, a.layerFault("reading", i, 0, err)
 	}
-	if len(chunks) > 0 && chunks[0].Offset != l.prologue.Size {
-		l.r.Close()
-		return nil, a.layerFault("reading", i, 0, fmt.Errorf("%w: first chunk at %d, prologue of %d bytes", ErrCorrupt, chunks[0].Offset, l.prologue.Size))
-	}
 	return l, nil
+}
+
+// readPrologue reads what is before the first chunk, and compares it with the
+// index before it is parsed.
+func (l *layerReader) readPrologue() error {
+	size := l.a.Layers[l.layer].Size - codec.TrailerSize(0)
+	if len(l.chunks) > 0 {
+		size = l.chunks[0].Offset
+	}
+	if size < 0 || size > codec.MaxPrologue {
+		return fmt.Errorf("%w: prologue of %d bytes", ErrCorrupt, size)
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(l.buf, b); err != nil {
+		return short(err)
+	}
+	h := sha256.New()
+	h.Write(b)
+	if err := matches(h, l.a.Index.Layers[l.layer].Prologue, "sha256", "prologue of layer "+l.a.Layers[l.layer].Digest.String()); err != nil {
+		return err
+	}
+	r := bytes.NewReader(b)
+	var err error
+	if l.prologue, err = codec.ReadPrologue(r); err == nil && r.Len() != 0 {
+		err = fmt.Errorf("%w: first chunk at %d, prologue of %d bytes", ErrCorrupt, size, l.prologue.Size)
+	}
+	return err
 }
 
 // read reads the next chunk into buf, growing it if it must.
@@ -79,7 +104,7 @@ func (a *Artifact) checkChunk(layer int, c *mediatypes.Chunk, b []byte) error {
 
 // short calls an early end what it is.
 func short(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: layer ends early", ErrCorrupt)
 	}
 	return err
@@ -122,7 +147,7 @@ func (l *layerReader) overhead() int64 {
 }
 
 // drop ends the reading.
-func (l *layerReader) drop() { l.r.Close() }
+func (l *layerReader) drop() { _ = l.r.Close() }
 
 // again reads chunk i, which read has passed, once more.
 func (l *layerReader) again(ctx context.Context, i int, buf []byte) ([]byte, error) {

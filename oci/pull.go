@@ -27,7 +27,7 @@ func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*Pull
 	if o == nil {
 		o = &PullOptions{}
 	}
-	opts := o.Options.withDefaults()
+	opts := o.withDefaults()
 	a, err := Open(ctx, ref, opts)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (p *puller) write(ctx context.Context) error {
 			return fail("writing", f.Path, err)
 		}
 		if err := w.Truncate(f.Size); err != nil {
-			w.Close()
+			_ = w.Close()
 			return fail("writing", f.Path, err)
 		}
 		p.files = append(p.files, w)
@@ -278,6 +278,6 @@ func (p *puller) publish(root *os.Root) error {
 
 func (p *puller) closeFiles() {
 	for _, f := range p.files {
-		f.Close()
+		_ = f.Close()
 	}
 }

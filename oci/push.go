@@ -188,7 +188,7 @@ func (p *pusher) document(layers []*layer) (*mediatypes.Index, [][]mediatypes.Ch
 		chunks[i] = l.chunks
 		entry := mediatypes.Layer{
 			Digest: l.desc.Digest, MediaType: l.desc.MediaType,
-			Encoded: l.desc.Size, Decoded: l.decoded, Chunks: len(l.chunks),
+			Encoded: l.desc.Size, Decoded: l.decoded, Chunks: len(l.chunks), Prologue: l.prologue,
 		}
 		if b := l.group.block; b != (block{}) {
 			entry.Stack, entry.Block = b.stack, &b.number

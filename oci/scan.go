@@ -67,7 +67,7 @@ func (in *input) readAt(b []byte, offset int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = errChanged
 	}
 	return &Error{Op: "reading", Object: in.path, Offset: offset + int64(n), Err: err}

@@ -11,10 +11,8 @@ import (
 // anything is fetched. A file system that does not tell its free space passes.
 func checkSpace(dir string, need int64) error {
 	var fs unix.Statfs_t
-	if unix.Statfs(dir, &fs) != nil || fs.Blocks == 0 {
-		return nil
-	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < uint64(need) {
+	known := unix.Statfs(dir, &fs) == nil && fs.Blocks > 0
+	if free := fs.Bavail * uint64(fs.Bsize); known && free < uint64(need) {
 		return fmt.Errorf("%w: the model needs %s, %s are free", unix.ENOSPC, humanize.Bytes(uint64(need)), humanize.Bytes(free))
 	}
 	return nil

@@ -122,11 +122,8 @@ func (v *verifier) verify(ctx context.Context) error {
 	}
 	bar := v.opts.Progress.Begin("verifying", v.a.decodedSize())
 	defer bar.End()
-	sums, err := newSums(v.a.Index)
-	if err != nil {
-		return err
-	}
-	err = inOrder(ctx, v.opts.Jobs, len(v.uses), v.fetch, v.decode, func(i int, r result) error {
+	sums := newSums(v.a.Index)
+	err := inOrder(ctx, v.opts.Jobs, len(v.uses), v.fetch, v.decode, func(i int, r result) error {
 		bar.Add(int64(len(r.b)))
 		if r.buf != nil {
 			defer buffers.Put(r.buf)

@@ -32,7 +32,7 @@ func newWorkDir(parent *os.Root) (*workDir, error) {
 		if e.IsDir() && strings.HasPrefix(e.Name(), workPrefix) {
 			if lock, err := lockDir(parent, e.Name()); err == nil {
 				err = parent.RemoveAll(e.Name())
-				lock.Close()
+				_ = lock.Close()
 				if err != nil {
 					return nil, err
 				}
@@ -47,7 +47,7 @@ func newWorkDir(parent *os.Root) (*workDir, error) {
 		return nil, err
 	}
 	if w.Root, err = parent.OpenRoot(w.name); err != nil {
-		w.lock.Close()
+		_ = w.lock.Close()
 		return nil, err
 	}
 	return w, nil
@@ -60,7 +60,7 @@ func lockDir(parent *os.Root, name string) (*os.File, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		d.Close()
+		_ = d.Close()
 		return nil, err
 	}
 	return d, nil
@@ -68,7 +68,7 @@ func lockDir(parent *os.Root, name string) (*os.File, error) {
 
 // remove removes the directory with all that is in it.
 func (w *workDir) remove() {
-	w.Close()
+	_ = w.Close()
 	_ = w.parent.RemoveAll(w.name) // what stays, the next pull removes
-	w.lock.Close()
+	_ = w.lock.Close()
 }

@@ -345,7 +345,7 @@ func (p *parser) fault(err error) error {
 	}
 	// The JSON ends too early, not the file: the file's own end must stay
 	// recognisable by these two errors.
-	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		e.Offset, e.Reason, e.Err = p.h.Size, "header ends within its JSON", nil
 	}
 	return e
