@@ -15,7 +15,7 @@ import (
 )
 
 func newInspect(a *app) *cobra.Command {
-	var tensors bool
+	var tensors, strict bool
 	cmd := &cobra.Command{
 		Use:   "inspect REF",
 		Short: "Show what the model REF is made of",
@@ -29,14 +29,15 @@ tensors included.`,
 		Args:              takes("REF"),
 		ValidArgsFunction: completeReference,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.inspect(cmd.Context(), args[0], tensors)
+			return a.inspect(cmd.Context(), args[0], tensors, strict)
 		},
 	}
 	cmd.Flags().BoolVar(&tensors, "tensors", false, "list every tensor, too")
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit 2 if a safetensors file was broken and is stored as opaque bytes")
 	return cmd
 }
 
-func (a *app) inspect(ctx context.Context, name string, tensors bool) error {
+func (a *app) inspect(ctx context.Context, name string, tensors, strict bool) error {
 	ref, err := a.reference(name)
 	if err != nil {
 		return err
@@ -50,7 +51,27 @@ func (a *app) inspect(ctx context.Context, name string, tensors bool) error {
 	if err != nil {
 		return err
 	}
-	return a.print(r, func(w io.Writer) { printReport(w, r, tensors) })
+	if err := a.print(r, func(w io.Writer) { printReport(w, r, tensors) }); err != nil || !strict {
+		return err
+	}
+	return checkStrict(r)
+}
+
+// checkStrict refuses a model with files that are safetensors by name only.
+func checkStrict(r *oci.Report) error {
+	var opaque []string
+	for _, f := range r.Files {
+		if strings.HasSuffix(strings.ToLower(f.Path), ".safetensors") && f.Format == "" {
+			opaque = append(opaque, strconv.Quote(f.Path))
+		}
+	}
+	if len(opaque) == 0 {
+		return nil
+	}
+	return &usageError{
+		err:  fmt.Errorf("broken, and stored as opaque bytes: %s", strings.Join(opaque, ", ")),
+		hint: "push the directory again to see what is wrong with them",
+	}
 }
 
 func printReport(w io.Writer, r *oci.Report, tensors bool) {
