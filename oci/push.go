@@ -83,6 +83,11 @@ func (p *pusher) push(ctx context.Context) (*PushResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, in := range p.ins {
+		if err := in.unchanged(); err != nil {
+			return nil, err
+		}
+	}
 	index, err := p.index(ctx, layers)
 	if err != nil {
 		return nil, err

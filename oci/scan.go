@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/oras-bsm/oras-bsm/codec"
 	"github.com/oras-bsm/oras-bsm/codec/safetensors"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
@@ -73,6 +75,21 @@ func (in *input) readAt(b []byte, offset int64) error {
 	return &Error{Op: "reading", Object: in.path, Offset: offset + int64(n), Err: err}
 }
 
+// unchanged compares the size of the file with what it was: what was appended
+// meanwhile is read by nobody.
+func (in *input) unchanged() error {
+	f, err := in.open()
+	if err != nil {
+		return fail("reading", in.path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Size() != in.size {
+		err = errChanged
+	}
+	return fail("reading", in.path, err)
+}
+
 // skipped are directories that tools leave in a model directory and that are no
 // part of the model.
 func skipped(p string) bool {
@@ -128,7 +145,9 @@ func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
 	if err := mediatypes.ValidPath(p); err != nil {
 		return nil, err
 	}
-	open := func() (*os.File, error) { return root.Open(filepath.FromSlash(p)) }
+	// Without O_NONBLOCK, a FIFO behind a link would wait for a writer.
+	const flags = os.O_RDONLY | unix.O_NONBLOCK
+	open := func() (*os.File, error) { return root.OpenFile(filepath.FromSlash(p), flags, 0) }
 	if e.Type()&fs.ModeSymlink != 0 {
 		// os.Root follows links that stay inside; of the others, only those
 		// of a Hugging Face cache.
@@ -138,7 +157,7 @@ func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
 		}
 		if hubBlob.MatchString(filepath.ToSlash(link)) {
 			target := filepath.Join(dir, filepath.Dir(filepath.FromSlash(p)), link)
-			open = func() (*os.File, error) { return os.Open(target) }
+			open = func() (*os.File, error) { return os.OpenFile(target, flags|unix.O_NOFOLLOW, 0) }
 		}
 	} else if !e.Type().IsRegular() {
 		return nil, fmt.Errorf("%s: only regular files can be part of a model", e.Type())
