@@ -7,7 +7,7 @@ FUZZTIME = 60s
 build: # the tool, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/oras-bsm ./cmd/oras-bsm
 
-demo: # push, pull, mount and verify a generated model against a local registry
+demo: # push, inspect, verify and pull a generated model through a local registry
 	go run ./e2e/demo
 
 check: # format, vet and lint; the linters are pinned above
@@ -26,11 +26,11 @@ test-all: check # and the slow tests, and the code of machines without assembly
 race:
 	go test -race ./codec/... ./mediatypes/... ./oci/...
 
-fuzz: # every fuzz target of every package, for FUZZTIME each
+fuzz: # every fuzz target for FUZZTIME; minimising a long input could take all of it
 	@set -e; for p in $$(go list ./...); do \
 	  list=$$(go test -list '^Fuzz' $$p) || { echo "$$list"; exit 1; }; \
 	  for f in $$(echo "$$list" | grep '^Fuzz' || true); do \
-	    (set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p); \
+	    (set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p); \
 	  done; \
 	done
 
