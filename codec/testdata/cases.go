@@ -272,11 +272,13 @@ func badHeader() []vector {
 		with("header-dtype", "unsupported", "dtype 23 is not known", 0, func(h *header) { h.dtype = 23 }, four),
 		with("header-decoded-0", "corrupt", "decoded size 0", u8, func(h *header) { h.decoded, h.payload = 0, 0 }, nil),
 		with("header-decoded-0-payload", "corrupt", "decoded size 0 with a payload", u8, sized(0), four),
-		with("header-decoded-large", "corrupt", "one element more than a chunk holds", bf16, sized(2<<20+2), four),
-		with("header-decoded-4MiB-u8", "corrupt", "4 MiB of a dtype of width 1", u8, sized(4<<20), four),
+		corrupt("header-decoded-large", "one element more than a chunk holds", bf16, chunk(constant, bf16, []byte{0, 0}, make([]byte, 2<<20+2))),
+		corrupt("header-decoded-4MiB-u8", "4 MiB of a dtype of width 1", u8, chunk(constant, u8, []byte{0}, make([]byte, 4<<20))),
+		corrupt("header-decoded-8MiB-f64", "8 MiB, though no more than 1 Mi elements", f64, chunk(constant, f64, make([]byte, 8), make([]byte, 8<<20))),
 		with("header-decoded-huge", "corrupt", "decoded size 2^32-1", u8, sized(1<<32-1), four),
-		with("header-decoded-odd", "corrupt", "decoded size is not whole elements", bf16, sized(5), four),
-		with("header-payload", "corrupt", "the payload is longer than the decoded bytes", u8, sized(3), four),
+		corrupt("header-decoded-odd", "decoded size is not whole elements", bf16, chunk(raw, bf16, ramp(5), ramp(5))),
+		corrupt("header-payload", "the payload is longer than the decoded bytes", u8, chunk(zstd, u8,
+			sum(frame{single: true, size: 9, blocks: block(true, 0, 9, ramp(9)...)}.bytes()), ramp(9))),
 		with("header-payload-huge", "corrupt", "payload size 2^32-1", u8, func(h *header) { h.payload = 1<<32 - 1 }, four),
 		with("header-payload-negative", "corrupt", "payload size 2^31: negative where an int has 32 bits", u8, func(h *header) { h.payload = 1 << 31 }, four),
 	}
@@ -333,9 +335,13 @@ func badRANS() (list []vector) {
 		f(&p)
 		list = append(list, after(name, expect, comment, bf16, chunk(rans, bf16, p.bytes(), bytesOf(dt, elements))))
 	}
-	bad("rans-top", "corrupt", "four top mantissa bits", 32, func(p *payload) { p.top = 4 })
+	bad("rans-top", "corrupt", "four top mantissa bits", 32, func(p *payload) {
+		*p = encode(dt, 1, []segment{{len(elements), -1, tableOf(dt, 4, 32, elements)}}, elements)
+	})
 	bad("rans-groups-0", "corrupt", "no group", 32, func(p *payload) { p.groups = 0 })
-	bad("rans-groups-2", "corrupt", "two groups", 32, func(p *payload) { p.groups = 2 })
+	bad("rans-groups-2", "corrupt", "two groups", 32, func(p *payload) {
+		*p = encode(dt, 2, []segment{{len(elements), -1, tableOf(dt, 1, 32, elements)}}, elements)
+	})
 	bad("rans-model", "unsupported", "model 2 is not known", 32, func(p *payload) { p.model = 2 })
 	list = append(list, corrupt("rans-header", "a payload of eleven bytes", bf16, chunk(rans, bf16, make([]byte, 11), bytesOf(dt, elements))))
 	bad("rans-table-sum", "corrupt", "the table's frequencies sum to 257", 32, func(p *payload) { p.tables[1]++ })
@@ -414,12 +420,21 @@ func badSegments() (list []vector) {
 	second := 4 + 5
 	bad("segment-short", "segments leave out an element", func(p *payload) { p.tables[second]-- })
 	bad("segment-long", "segments have an element too many", func(p *payload) { p.tables[second]++ })
-	bad("segment-empty", "a segment of no elements", func(p *payload) { clear(p.tables[second : second+4]) })
+	bad("segment-empty", "a segment of no elements", func(p *payload) {
+		p.tables[0]++
+		p.tables = slices.Insert(p.tables, second, 0, 0, 0, 0, 1)
+	})
+	zero := slices.Clone(elements)
+	zero[629] = 0
+	p := encode(dt, 1, []segment{{301, 0, a}, {70, 1, b}, {258, 0, a}}, zero[:629])
+	p.rest, _ = restOf(dt, 1, zero)
+	list = append(list, corrupt("segment-short-zero", "segments leave out the last element; its symbol is 0", bf16,
+		chunk(rans, bf16, p.bytes(), bytesOf(dt, zero)), tables...))
 	bad("segment-huge", "a segment of 2^32-1 elements", func(p *payload) { le.PutUint32(p.tables[second:], 1<<32-1) })
 	bad("segment-none", "no segments", func(p *payload) { p.tables = make([]byte, 4) })
 	bad("segment-count", "more segments than fit in the payload", func(p *payload) { le.PutUint32(p.tables, 1<<31) })
 	bad("segment-table", "a table that the prologue does not have", func(p *payload) { p.tables[second+4] = 4 })
-	bad("segment-dtype", "a table of another dtype", func(p *payload) { p.tables[second+4] = 2 })
+	bad("segment-dtype", "a table of another dtype", func(p *payload) { p.tables[second-1] = 2 })
 	bad("segment-top", "a table with another number of top mantissa bits", func(p *payload) { p.tables[second+4] = 3 })
 	bad("segment-swapped", "a table that is not the one the segment was coded with", func(p *payload) { p.tables[second+4] = 0 })
 	return list
