@@ -38,9 +38,15 @@ func Open(ctx context.Context, ref Reference, o *Options) (*Artifact, error) {
 	a := &Artifact{src: src, ref: ref}
 	if err := a.open(ctx); err != nil {
 		_ = src.Close()
-		return nil, fail("opening", ref.String(), err)
+		return nil, a.fault("opening", err)
 	}
 	return a, nil
+}
+
+// fault is the error of a verb that reads a: it names the reference, if err
+// names nothing narrower, and what was refused for its bytes is ErrCorrupt.
+func (a *Artifact) fault(op string, err error) error {
+	return fail(op, a.ref.String(), refusal(err))
 }
 
 // Close releases the store.
@@ -74,6 +80,9 @@ func corruptObject(object, format string, args ...any) error {
 	return &Error{Op: "checking", Object: object, Offset: -1, Err: fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))}
 }
 
+// maxPlatforms bounds the manifests of a model, each of which is held in memory.
+const maxPlatforms = 16
+
 // readManifests reads what the reference names, and all manifests if that is an
 // image index.
 func (a *Artifact) readManifests(ctx context.Context) error {
@@ -90,8 +99,8 @@ func (a *Artifact) readManifests(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(index.Manifests) == 0 {
-			return corruptObject("image index "+a.Descriptor.Digest.String(), "it has no manifests")
+		if n := len(index.Manifests); n == 0 || n > maxPlatforms {
+			return corruptObject("image index "+a.Descriptor.Digest.String(), "it has %d manifests, a model 1 to %d", n, maxPlatforms)
 		}
 		for _, d := range index.Manifests {
 			raw, err := a.src.Manifest(ctx, d)

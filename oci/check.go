@@ -22,6 +22,14 @@ func chunkAt(chunks []mediatypes.Chunk, off int64) int {
 	})
 }
 
+// maxUses bounds how often files may use chunks, which is listed in memory: far
+// above what a model needs, and far below all segments times all chunks.
+const maxUses = 1 << 22
+
+func errUses(layer int) error {
+	return corruptObject("index", "layer %d: its chunks are used more than %d times", layer, maxUses)
+}
+
 // checkFile compares the bytes of w with the sha256 of f.
 func checkFile(ctx context.Context, w *os.File, f *mediatypes.File, bar Bar) error {
 	h := sha256.New()

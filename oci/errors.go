@@ -2,7 +2,11 @@ package oci
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
+
+	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
 // Kinds of failure. Every error of this package that has one of these causes
@@ -51,4 +55,15 @@ func fail(op, object string, err error) error {
 		return err
 	}
 	return &Error{Op: op, Object: object, Offset: -1, Err: err}
+}
+
+// refusal marks err as ErrCorrupt if it says that a document or a layer was
+// refused. What needs a newer release is not damaged.
+func refusal(err error) error {
+	_, document := errors.AsType[*mediatypes.Error](err)
+	_, layer := errors.AsType[*codec.CorruptError](err)
+	if !document && !layer || errors.Is(err, ErrCorrupt) || errors.Is(err, codec.ErrUnsupported) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
 }

@@ -16,7 +16,11 @@ func Inspect(ctx context.Context, ref Reference, o *Options) (*Report, error) {
 		return nil, err
 	}
 	defer a.Close()
-	return a.report()
+	r, err := a.report()
+	if err != nil {
+		return nil, a.fault("inspecting", err)
+	}
+	return r, nil
 }
 
 func (a *Artifact) report() (*Report, error) {

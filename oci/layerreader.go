@@ -43,7 +43,7 @@ func (a *Artifact) openLayer(ctx context.Context, i int, whole bool) (*layerRead
 	}
 	var r io.Reader = l.r
 	if whole {
-		l.hash = sha256.New()
+		l.hash = a.Layers[i].Digest.Algorithm().Hash()
 		r = io.TeeReader(r, l.hash)
 	}
 	l.buf = bufio.NewReaderSize(r, 256<<10)
@@ -131,7 +131,7 @@ func (l *layerReader) end() error {
 	if err := codec.CheckTrailer(trailer, end, want); err != nil {
 		return l.a.layerFault("checking", l.layer, 0, err)
 	}
-	if got := digest.NewDigest(digest.SHA256, l.hash); got != d.Digest {
+	if got := digest.NewDigest(d.Digest.Algorithm(), l.hash); got != d.Digest {
 		return l.a.layerFault("checking", l.layer, -1, fmt.Errorf("%w: its digest is %s", ErrCorrupt, got))
 	}
 	return nil

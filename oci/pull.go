@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/oras-bsm/oras-bsm/codec"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
@@ -35,7 +35,7 @@ func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*Pull
 	defer a.Close()
 	p := &puller{a: a, opts: opts, verify: o.Verify}
 	if err := p.pull(ctx, dir); err != nil {
-		return nil, err
+		return nil, a.fault("pulling", err)
 	}
 	return &PullResult{
 		Ref: ref.String(), Digest: a.Descriptor.Digest, Files: len(a.Index.Files),
@@ -146,11 +146,16 @@ type place struct {
 	offset int64
 }
 
-// cutPlaces cuts places to chunks. The result has an entry for each chunk.
-func cutPlaces(places []place, chunks []mediatypes.Chunk) [][]scatter {
+// cutPlaces cuts places in one layer to its chunks. The result has an entry for
+// each chunk.
+func cutPlaces(places []place, chunks []mediatypes.Chunk) ([][]scatter, error) {
 	out := make([][]scatter, len(chunks))
+	uses := 0
 	for _, pl := range places {
 		for i := chunkAt(chunks, pl.Offset); pl.Length > 0; i++ {
+			if uses++; uses > maxUses {
+				return nil, errUses(pl.Layer)
+			}
 			c := &chunks[i]
 			from := int(pl.Offset - c.DecodedOffset)
 			n := min(int64(c.Decoded-from), pl.Length)
@@ -158,7 +163,7 @@ func cutPlaces(places []place, chunks []mediatypes.Chunk) [][]scatter {
 			pl.Offset, pl.offset, pl.Length = pl.Offset+n, pl.offset+n, pl.Length-n
 		}
 	}
-	return out
+	return out, nil
 }
 
 // layer reads a layer and hands its chunks to decoders.
@@ -168,7 +173,10 @@ func (p *puller) layer(ctx context.Context, i int, places []place) error {
 		return err
 	}
 	defer l.drop()
-	scatters := cutPlaces(places, l.chunks)
+	scatters, err := cutPlaces(places, l.chunks)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for n := range l.chunks {
 		s := p.slot(ctx)
@@ -263,15 +271,30 @@ func (p *puller) publish(root *os.Root) error {
 			return fail("writing", f.Path, err)
 		}
 	}
-	for i, f := range p.a.Index.Files {
-		if dir := path.Dir(f.Path); dir != "." {
-			if err := root.MkdirAll(filepath.FromSlash(dir), 0o755); err != nil {
-				return fail("writing", f.Path, err)
-			}
+	for _, f := range p.a.Index.Files {
+		if err := makeRoom(root, filepath.FromSlash(f.Path)); err != nil {
+			return fail("writing", f.Path, err)
 		}
+	}
+	for i, f := range p.a.Index.Files {
 		if err := root.Rename(filepath.Join(p.tmp.name, partName(i)), filepath.FromSlash(f.Path)); err != nil {
 			return fail("writing", f.Path, err)
 		}
+	}
+	return nil
+}
+
+// makeRoom does for file name what can fail before the first file is renamed: it
+// makes its directory, and looks whether a directory is in its place.
+func makeRoom(root *os.Root, name string) error {
+	if dir := filepath.Dir(name); dir != "." {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	info, err := root.Lstat(name)
+	if err == nil && info.IsDir() {
+		return unix.EISDIR
 	}
 	return nil
 }

@@ -28,14 +28,14 @@ func Verify(ctx context.Context, ref Reference, o *Options) (*VerifyResult, erro
 	}
 	defer a.Close()
 	if err := a.checkConfigs(ctx); err != nil {
-		return nil, err
+		return nil, a.fault("verifying", err)
 	}
 	v := &verifier{
 		a: a, opts: opts, readers: make([]*layerReader, len(a.Index.Layers)),
 		left: map[step]int{}, held: map[step][]byte{}, dec: codec.NewDecoder(nil),
 	}
 	if err := v.verify(ctx); err != nil {
-		return nil, err
+		return nil, a.fault("verifying", err)
 	}
 	return &VerifyResult{
 		Ref: ref.String(), Digest: a.Descriptor.Digest, Layers: len(a.Layers),
@@ -141,13 +141,21 @@ func (v *verifier) verify(ctx context.Context) error {
 
 // plan lists which chunks the files need, in the order of the files.
 func (v *verifier) plan() error {
+	tables := make([][]mediatypes.Chunk, len(v.a.Index.Layers))
 	for i, f := range v.a.Index.Files {
 		for _, s := range f.Segments {
-			chunks, err := v.a.Index.ChunkTable(s.Layer)
-			if err != nil {
-				return err
+			chunks := tables[s.Layer]
+			if chunks == nil {
+				var err error
+				if chunks, err = v.a.Index.ChunkTable(s.Layer); err != nil {
+					return err
+				}
+				tables[s.Layer] = chunks
 			}
 			for n := chunkAt(chunks, s.Offset); s.Length > 0; n++ {
+				if len(v.uses) == maxUses {
+					return errUses(s.Layer)
+				}
 				c := &chunks[n]
 				from := s.Offset - c.DecodedOffset
 				length := min(int64(c.Decoded)-from, s.Length)
