@@ -231,7 +231,7 @@ func readAll(r io.Reader) (decoded []byte, err error) {
 	}
 	for {
 		c, err := l.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return decoded, nil
 		}
 		if err != nil {
@@ -272,7 +272,7 @@ func TestReaders(t *testing.T) {
 			t.Fatalf("ReadAt(%d, %d) = %d, %v", len(p), off, n, err)
 		}
 	}
-	if n, err := l.ReadAt(make([]byte, 10), l.Size()-3); n != 3 || err != io.EOF {
+	if n, err := l.ReadAt(make([]byte, 10), l.Size()-3); n != 3 || !errors.Is(err, io.EOF) {
 		t.Errorf("reading past the end: %d, %v", n, err)
 	}
 	if err := iotest.TestReader(io.NewSectionReader(l, 0, 20_000), want[:20_000]); err != nil {

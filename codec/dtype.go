@@ -44,6 +44,8 @@ const (
 	MaxChunk = 4 << 20
 	// maxElements is the largest number of elements of a chunk.
 	maxElements = 1 << 20
+	// maxChunks is the largest number of chunks of a layer.
+	maxChunks = 1 << 22
 	// SmallElements is the number of elements below which tensors of one dtype
 	// may share a chunk.
 	SmallElements = 64 << 10

@@ -50,15 +50,15 @@ func (e *Encoder) Encode(dst []byte, d Dtype, src []byte) ([]byte, error) {
 // tensors one after the other, sizes their lengths in bytes, and each is coded
 // with the cheapest of the tables, which must be those of the layer's Writer.
 func (e *Encoder) EncodeShared(dst []byte, d Dtype, src []byte, sizes []int, tables *Tables) ([]byte, error) {
+	f, ids := dtypeTable[d].float, tables.of(d)
+	if f == nil || len(ids) == 0 {
+		return e.Encode(dst, d, src)
+	}
 	if err := checkChunk(d, len(src)); err != nil {
 		return nil, err
 	}
 	if constant(src, d.Width()) {
 		return appendChunk(dst, Constant, d, src[:d.Width()], src), nil
-	}
-	f, ids := dtypeTable[d].float, tables.of(d)
-	if f == nil || len(ids) == 0 {
-		return e.Encode(dst, d, src)
 	}
 	segs, cost, rest := make([]segment, 0, len(sizes)), int64(0), src
 	for _, size := range sizes {
@@ -153,32 +153,28 @@ var errTables = errors.New("too many shared tables")
 // cheapest returns which of the tables ids codes the symbols counted in h in the
 // fewest bits, and their cost. All of ids have the same Top.
 func (t *Tables) cheapest(ids []int, f *kernel.Float, h *kernel.Histogram) (id int, cost int64) {
-	top := t.list[ids[0]].table.Top
-	folded := h.Fold(f.TopLimit(), top)
+	syms := occurring(h, f.TopLimit()-t.list[ids[0]].table.Top)
 	cost = math.MaxInt64
 	for _, i := range ids {
-		if c := tableCost(t.list[i].table, folded); c < cost {
+		if c := tableCost(t.list[i].table, syms); c < cost {
 			id, cost = i, c
 		}
 	}
 	return id, cost
 }
 
-// tableCost is the cost of coding the symbols counted in h with t; a table that
-// lacks an escape cannot code every symbol.
-func tableCost(t *kernel.Table, h *kernel.Histogram) int64 {
+// tableCost is the cost of coding syms with t; a table that lacks an escape
+// cannot code every symbol.
+func tableCost(t *kernel.Table, syms []symbolCount) int64 {
 	cost := int64(0)
-	for v, c := range h {
-		if c == 0 {
-			continue
-		}
-		f, escape := t.Freq(v)
+	for _, s := range syms {
+		f, escape := t.Freq(s.value)
 		if f == 0 {
 			return math.MaxInt64
 		}
-		cost += int64(c) * costOf[f]
+		cost += s.count * costOf[f]
 		if escape {
-			cost += int64(c) * escapeBits(t.Top) * costOne
+			cost += s.count * escapeBits(t.Top) * costOne
 		}
 	}
 	return cost

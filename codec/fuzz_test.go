@@ -90,7 +90,7 @@ func readBounded(r io.Reader, limit int) (decoded []byte, err error) {
 	}
 	for {
 		c, err := l.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return decoded, nil
 		}
 		if err != nil {

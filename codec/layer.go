@@ -35,7 +35,7 @@ func OpenLayer(r io.ReaderAt, size int64) (*Layer, error) {
 	}
 	start, count := binary.LittleEndian.Uint64(foot[8:]), int64(binary.LittleEndian.Uint32(foot[16:]))
 	length := HeaderSize + count*recordSize + footerSize
-	if length > size-p.Size || start != uint64(size-length) {
+	if count > maxChunks || length > size-p.Size || start != uint64(size-length) {
 		return nil, corrupt(size-footerSize, "trailer of %d chunks at offset %d of %d", count, start, size)
 	}
 	trailer := make([]byte, length)

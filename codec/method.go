@@ -111,6 +111,9 @@ func unzstd(dst, payload []byte) error {
 	if h.Skippable || !h.SingleSegment || h.FrameContentSize != uint64(len(dst)) {
 		return corrupt(zstdPrefix, "zstd frame is not of %d bytes", len(dst))
 	}
+	if size := frameSize(frame, h); size != len(frame) {
+		return corrupt(zstdPrefix, "zstd frame of %d bytes in %d", size, len(frame))
+	}
 	out, err := zstdDecoder().DecodeAll(frame, dst[:0:len(dst)])
 	if err != nil {
 		return corrupt(zstdPrefix, "zstd frame: %v", err) // not wrapped: the layer does not end early
@@ -119,4 +122,24 @@ func unzstd(dst, payload []byte) error {
 		return corrupt(zstdPrefix, "zstd frame of %d bytes for %d", len(out), len(dst))
 	}
 	return nil
+}
+
+// frameSize is the length of the frame with header h at the start of b, or more
+// than len(b) if b ends early. The decoder would go on with frames that follow.
+func frameSize(b []byte, h zstd.Header) int {
+	at := h.HeaderSize
+	for at+3 <= len(b) {
+		block := int(b[at]) | int(b[at+1])<<8 | int(b[at+2])<<16
+		size := block >> 3
+		if block>>1&3 == 1 { // one byte, repeated
+			size = 1
+		}
+		if at += 3 + size; block&1 != 0 {
+			if h.HasCheckSum {
+				at += 4
+			}
+			return at
+		}
+	}
+	return len(b) + 1
 }

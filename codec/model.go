@@ -29,13 +29,27 @@ type symbolCount struct {
 	count int64
 }
 
+// occurring lists the values that occur, in order, with shift bits taken off.
+func occurring(h *kernel.Histogram, shift uint) (list []symbolCount) {
+	for v, c := range h {
+		if c == 0 {
+			continue
+		}
+		v >>= shift
+		if n := len(list); n > 0 && list[n-1].value == v {
+			list[n-1].count += int64(c)
+		} else {
+			list = append(list, symbolCount{v, int64(c)})
+		}
+	}
+	return list
+}
+
 // byCount lists the values that occur, most frequent first.
 func byCount(h *kernel.Histogram) (list []symbolCount, total int64) {
-	for v, c := range h {
-		if c != 0 {
-			list = append(list, symbolCount{v, int64(c)})
-			total += int64(c)
-		}
+	list = occurring(h, 0)
+	for _, s := range list {
+		total += s.count
 	}
 	slices.SortFunc(list, func(a, b symbolCount) int {
 		return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.value, b.value))

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/zeebo/xxh3"
@@ -91,10 +92,11 @@ func (p *Prologue) table(id int, d Dtype) *kernel.Table {
 	return p.tables.list[id].table
 }
 
-// readError tells a layer that ends early from one that cannot be read.
+// readError tells a layer that ends early, which is corrupt, from one that cannot
+// be read.
 func readError(offset int64, what string, err error) error {
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &CorruptError{Offset: offset, Reason: "reading " + what, Err: io.ErrUnexpectedEOF}
 	}
-	return &CorruptError{Offset: offset, Reason: "reading " + what, Err: err}
+	return fmt.Errorf("reading %s at offset %d of the layer: %w", what, offset, err)
 }

@@ -172,7 +172,7 @@ func decodeRANS(d *Decoder, dst []byte, dtype Dtype, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := d.resetRANS(p, h, top, groups); err != nil {
+	if err := d.resetRANS(p, h, f, top, groups); err != nil {
 		return err
 	}
 	packed, planes, err := d.rest(p, f, top, len(dst)/f.Width, h[2])
@@ -230,7 +230,7 @@ func (d *Decoder) segments(p *payload, dtype Dtype, top uint, n int, model byte)
 }
 
 // resetRANS reads the states, the stream and the escapes.
-func (d *Decoder) resetRANS(p *payload, h []byte, top uint, groups int) error {
+func (d *Decoder) resetRANS(p *payload, h []byte, f kernel.Float, top uint, groups int) error {
 	statesAt := p.at
 	states, err := p.take(2*groups*kernel.GroupLanes, "states")
 	if err != nil {
@@ -248,6 +248,11 @@ func (d *Decoder) resetRANS(p *payload, h []byte, top uint, groups int) error {
 	escapes, err := p.take(kernel.EscapeSize(n, top), "escapes")
 	if err != nil {
 		return err
+	}
+	for i, exp := range escapes[:n] {
+		if int(exp) >= 1<<f.Exp {
+			return corrupt(int64(escapesAt+i), "escape of exponent %d", exp)
+		}
 	}
 	for plane := escapes[n:]; n%8 != 0 && len(plane) > 0; plane = plane[(n+7)/8:] {
 		if plane[n/8]>>(n%8) != 0 {

@@ -42,6 +42,9 @@ func (r *Reader) Next() (*Chunk, error) {
 }
 
 func (r *Reader) next() error {
+	if len(r.chunks) > maxChunks {
+		return corrupt(r.offset, "more than %d chunks", maxChunks)
+	}
 	r.chunk = resize(r.chunk, HeaderSize)
 	if _, err := io.ReadFull(r.r, r.chunk); err != nil {
 		return readError(r.offset, "chunk header", err)

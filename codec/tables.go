@@ -95,13 +95,10 @@ func (b *TableBuilder) Add(d Dtype, src []byte) {
 	}
 	clear(b.hist[:])
 	kernel.Count(&b.hist, *f, src)
-	var s sample
-	for v, c := range b.hist {
-		if c != 0 {
-			s.syms = append(s.syms, symbolCount{v, int64(c)})
-			s.mean += int64(v) * int64(c)
-			s.count += int64(c)
-		}
+	s := sample{syms: occurring(&b.hist, 0)}
+	for _, c := range s.syms {
+		s.mean += int64(c.value) * c.count
+		s.count += c.count
 	}
 	s.mean /= s.count
 	b.samples[d] = append(b.samples[d], s)
@@ -133,12 +130,12 @@ func cluster(samples []sample, f kernel.Float) []*kernel.Table {
 	var best []*kernel.Table
 	bestCost := int64(math.MaxInt64)
 	for top := range min(2, f.TopLimit()) + 1 {
-		hists := make([]*kernel.Histogram, len(order))
+		folded := make([]sample, len(order))
 		for i, s := range order {
-			hists[i] = s.folded(f.TopLimit() - top)
+			folded[i] = s.folded(f.TopLimit() - top)
 		}
 		for k := 1; k <= min(maxPerDtype, len(order)); k *= 2 {
-			tables, cost := lloyd(hists, k, top, f.RestBits(top))
+			tables, cost := lloyd(folded, k, top, f.RestBits(top))
 			if cost < bestCost {
 				best, bestCost = tables, cost
 			}
@@ -147,64 +144,73 @@ func cluster(samples []sample, f kernel.Float) []*kernel.Table {
 	return best
 }
 
-func (s sample) folded(shift uint) *kernel.Histogram {
-	h := new(kernel.Histogram)
+// folded returns s with shift bits taken off the values.
+func (s sample) folded(shift uint) sample {
+	var syms []symbolCount
 	for _, c := range s.syms {
-		h[c.value>>shift] += uint32(c.count)
+		c.value >>= shift
+		if n := len(syms); n > 0 && syms[n-1].value == c.value {
+			syms[n-1].count += c.count
+		} else {
+			syms = append(syms, c)
+		}
 	}
-	return h
+	s.syms = syms
+	return s
 }
 
 // rounds of Lloyd's algorithm; later ones gain next to nothing.
 const rounds = 6
 
-// lloyd makes k tables for the histograms, which are sorted by their mean, by
-// Lloyd's algorithm with the cost of coding as distance. It returns the tables
-// that are used and the total cost, the rest of the elements included.
-func lloyd(hists []*kernel.Histogram, k int, top, rest uint) ([]*kernel.Table, int64) {
-	class := make([]int, len(hists))
+// lloyd makes k tables for the samples, which are sorted by their mean, by Lloyd's
+// algorithm with the cost of coding as distance. It returns the tables that are
+// used and the total cost, the rest of the elements included.
+func lloyd(samples []sample, k int, top, rest uint) ([]*kernel.Table, int64) {
+	class := make([]int, len(samples))
 	for i := range class {
-		class[i] = i * k / len(hists)
+		class[i] = i * k / len(samples)
 	}
 	var tables []*kernel.Table
 	var total int64
 	for range rounds {
 		tables, total = nil, 0
 		for c := range k {
-			if t, cost := classTable(hists, class, c, top); t != nil {
+			if t, cost := classTable(samples, class, c, top); t != nil {
 				tables = append(tables, t)
 				total += cost
 			}
 		}
-		for i, h := range hists {
+		changed := false
+		for i, s := range samples {
 			best, bestCost := 0, int64(math.MaxInt64)
 			for c, t := range tables {
-				if cost := tableCost(t, h); cost < bestCost {
+				if cost := tableCost(t, s.syms); cost < bestCost {
 					best, bestCost = c, cost
 				}
 			}
+			changed = changed || class[i] != best
 			class[i] = best
-			total += bestCost
-			for _, c := range h {
-				total += int64(c) * int64(rest) * costOne
-			}
+			total += bestCost + s.count*int64(rest)*costOne
+		}
+		if !changed {
+			break
 		}
 	}
 	return tables, total
 }
 
 // classTable makes the table of one class, and returns its size as a cost.
-func classTable(hists []*kernel.Histogram, class []int, c int, top uint) (*kernel.Table, int64) {
-	sum, any := new(kernel.Histogram), false
-	for i, h := range hists {
+func classTable(samples []sample, class []int, c int, top uint) (*kernel.Table, int64) {
+	sum, empty := new(kernel.Histogram), true
+	for i, s := range samples {
 		if class[i] == c {
-			any = true
-			for v, n := range h {
-				sum[v] += n
+			empty = false
+			for _, v := range s.syms {
+				sum[v.value] += uint32(v.count)
 			}
 		}
 	}
-	if !any {
+	if empty {
 		return nil, 0
 	}
 	model := chooseSymbols(sum, top)

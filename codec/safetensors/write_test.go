@@ -91,7 +91,7 @@ func TestWriteHeaderRefuses(t *testing.T) {
 	}
 	pr, pw := io.Pipe()
 	pr.Close()
-	if _, err := WriteHeader(pw, nil, nil); err != io.ErrClosedPipe {
+	if _, err := WriteHeader(pw, nil, nil); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("to a closed pipe: %v", err)
 	}
 }

@@ -316,6 +316,9 @@ func badZstd() []vector {
 		bad("zstd-bomb-size", "content size 1 TiB", sum(frame{single: true, size: 1 << 40, blocks: run}.bytes())),
 		bad("zstd-two-frames", "two frames of 150 bytes", sum(slices.Repeat(frame{single: true, size: 150, blocks: block(true, 1, 150, 'x')}.bytes(), 2))),
 		bad("zstd-second-frame", "a second frame of 300 bytes", sum(slices.Repeat(good, 2))),
+		bad("zstd-empty-frame", "a second frame, of no bytes", sum(append(slices.Clone(good), frame{single: true, blocks: block(true, 0, 0)}.bytes()...))),
+		bad("zstd-skippable-after", "a skippable frame after the frame", sum(append(slices.Clone(good), 0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9))),
+		bad("zstd-trailing", "two bytes after the frame", sum(append(slices.Clone(good), 0, 0))),
 		bad("zstd-window", "a window of 3.75 TB", sum(frame{window: 0xff, size: 300, blocks: run}.bytes())),
 		bad("zstd-window-small", "a window where a single segment is required", sum(frame{window: 0, size: 300, blocks: run}.bytes())),
 		bad("zstd-dictionary", "a frame that needs a dictionary", sum(frame{single: true, size: 300, dictionary: 9, blocks: run}.bytes())),
@@ -379,6 +382,12 @@ func badRANS() (list []vector) {
 		}
 		p.mants[len(p.mants)-1] |= 0x80
 	})
+	half := slices.Repeat([]uint64{15 << 10, 14 << 10, 3 << 10}, 200)
+	wide := encode(dtypes[f16], 1, []segment{{len(half), -1, table{0, 86, []symbol{{14, 0, 85}, {15, 0, 85}}}}}, half)
+	wide.modes, wide.rest = 1|1<<2, []byte{0, 0}
+	wide.exps[7] |= 0x40 // does not fit in an element
+	list = append(list, corrupt("rans-escape-exponent", "an escape of an exponent of seven bits where F16 has five", f16,
+		chunk(rans, f16, wide.bytes(), bytesOf(dtypes[f16], half))))
 	bad("rans-trailing", "corrupt", "a byte after the last plane", 32, func(p *payload) { p.rest = append(p.rest, 0) })
 	return list
 }
