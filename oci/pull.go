@@ -251,14 +251,21 @@ func (p *puller) check(ctx context.Context) error {
 		t := &p.a.Index.Tensors[i]
 		tensors[t.File] = append(tensors[t.File], t)
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// Tensors come first: they are the narrower name for what is wrong.
+	g, tensorCtx := errgroup.WithContext(ctx)
 	g.SetLimit(p.opts.Jobs)
 	for _, i := range todo {
-		f := &p.a.Index.Files[i]
-		g.Go(func() error { return checkFile(ctx, p.files[i], f, bar) })
 		for _, t := range tensors[i] {
-			g.Go(func() error { return checkTensor(ctx, p.files[i], f, t) })
+			g.Go(func() error { return checkTensor(tensorCtx, p.files[i], &p.a.Index.Files[i], t) })
 		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	g, ctx = errgroup.WithContext(ctx)
+	g.SetLimit(p.opts.Jobs)
+	for _, i := range todo {
+		g.Go(func() error { return checkFile(ctx, p.files[i], &p.a.Index.Files[i], bar) })
 	}
 	return g.Wait()
 }
