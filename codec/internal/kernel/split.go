@@ -19,17 +19,6 @@ func layoutOf(f Float, top uint) layout {
 	}
 }
 
-// split takes one element apart.
-func (y *layout) split(w uint32) (val uint16, rest uint64) {
-	return uint16(w >> y.low & y.symbol), uint64(w>>y.sign<<y.low | w&(1<<y.low-1))
-}
-
-// merge is the inverse of split.
-func (y *layout) merge(val uint16, rest uint64) uint32 {
-	r := uint32(rest)
-	return uint32(val)<<y.low | r&(1<<y.low-1) | r>>y.low<<y.sign
-}
-
 // Split takes the elements of src apart: vals[i] is the symbol of element i with
 // top mantissa bits, packed and planes its rest. len(vals) is the number of
 // elements; packed is PackedSize(len(vals), f.PackedBits(top)) long and each of
@@ -82,17 +71,21 @@ func (y *layout) splitGroup(vals *[8]uint16, p *[3]uint64, src []byte) (packed u
 			w[j] = le32(src[4*j : 4*j+4])
 		}
 	}
-	shift := uint(8 * y.planes)
-	p[0], p[1], p[2] = 0, 0, 0
-	for j := range vals {
-		val, rest := y.split(w[j])
-		vals[j] = val
-		packed |= rest >> (shift & 31) << (uint(j) * y.bits & 63)
-		at := 8 * j & 63
-		p[0] |= rest & 255 << at
-		p[1] |= rest >> 8 & 255 << at
-		p[2] |= rest >> 16 & 255 << at
+	// In variables of their own, with ranges the compiler knows, they stay in
+	// registers and shift without checks.
+	low, sign, bits, shift := y.low&31, y.sign&31, y.bits&7, uint(8*y.planes)&31
+	lowMask, symbol := uint32(1)<<low-1, y.symbol
+	var p0, p1, p2 uint64
+	for j := len(w) - 1; j >= 0; j-- {
+		e := w[j]
+		vals[j] = uint16(e >> low & symbol)
+		rest := e>>sign<<low | e&lowMask
+		packed = packed<<bits | uint64(rest>>shift)
+		p0 = p0<<8 | uint64(rest&255)
+		p1 = p1<<8 | uint64(rest>>8&255)
+		p2 = p2<<8 | uint64(rest>>16&255)
 	}
+	p[0], p[1], p[2] = p0, p1, p2
 	return packed
 }
 
@@ -125,14 +118,14 @@ func Merge(dst []byte, f Float, top uint, vals []uint16, packed []byte, planes [
 
 // mergeGroup merges eight elements: the inverse of splitGroup.
 func (y *layout) mergeGroup(dst []byte, vals *[8]uint16, p *[3]uint64, packed uint64) {
-	shift := uint(8 * y.planes)
-	mask := uint64(1)<<y.bits - 1
+	low, sign, bits, shift := y.low&31, y.sign&31, y.bits&7, uint(8*y.planes)&31
+	lowMask, mask := uint32(1)<<low-1, uint64(1)<<bits-1
+	p0, p1, p2 := p[0], p[1], p[2]
 	var w [8]uint32
-	for j := range vals {
-		at := 8 * j & 63
-		rest := packed >> (uint(j) * y.bits & 63) & mask << (shift & 31)
-		rest |= p[0]>>at&255 | p[1]>>at&255<<8 | p[2]>>at&255<<16
-		w[j] = y.merge(vals[j], rest)
+	for j := range w {
+		rest := uint32(packed&mask)<<shift | uint32(p0&255) | uint32(p1&255)<<8 | uint32(p2&255)<<16
+		packed, p0, p1, p2 = packed>>bits, p0>>8, p1>>8, p2>>8
+		w[j] = uint32(vals[j])<<low | rest&lowMask | rest>>low<<sign
 	}
 	switch y.width {
 	case 1:
