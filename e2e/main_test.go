@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,9 +41,6 @@ func runTests(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(binaries)
-	if err := readSources(".."); err != nil {
-		return 0, err
-	}
 	if err := harness.Build(context.Background(), binaries, harness.Tool); err != nil {
 		return 0, err
 	}
@@ -50,20 +48,20 @@ func runTests(m *testing.M) (int, error) {
 }
 
 // readSources looks at the sources of the program. The go command repeats a
-// test, rather than its result, when a file that the test has looked at has
-// changed; it does not see what the compiler looks at.
-func readSources(module string) error {
+// test, rather than its result, when a file that a test has looked at has
+// changed; of what the program is built from it knows nothing.
+var readSources = sync.OnceValue(func() error {
 	for _, dir := range []string{"cmd", "codec", "mediatypes", "oci", "snapshotter"} {
-		err := filepath.WalkDir(filepath.Join(module, dir), func(_ string, _ fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join("..", dir), func(_ string, _ fs.DirEntry, err error) error {
 			return err
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	_, err := os.Stat(filepath.Join(module, "go.sum"))
+	_, err := os.Stat("../go.sum")
 	return err
-}
+})
 
 // patience is how long one run of a program may take: only what hangs takes it.
 const patience = 5 * time.Minute
@@ -78,6 +76,9 @@ type user struct {
 
 func newUser(t *testing.T) *user {
 	t.Helper()
+	if err := readSources(); err != nil {
+		t.Fatal(err)
+	}
 	u := &user{t: t, temp: t.TempDir()}
 	home := t.TempDir()
 	u.env = append(os.Environ(),

@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -37,6 +38,9 @@ type options struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, parse())
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted") // which ends what runs, too
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -107,7 +111,7 @@ func workspace(keep string) (dir string, done func(), err error) {
 		return dir, func() { say("kept     %s", dir) }, err
 	}
 	dir, err = os.MkdirTemp("", "oras-bsm-demo-*")
-	return dir, func() { os.RemoveAll(dir) }, err
+	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
 // say prints what is going on.

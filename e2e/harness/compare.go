@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -88,7 +89,7 @@ func sameBytes(want, got string) error {
 			return fmt.Errorf("%s and %s differ between bytes %d and %d", want, got, offset, offset+int64(len(x)))
 		}
 		for _, err := range []error{errA, errB} {
-			if err == io.EOF || err == io.ErrUnexpectedEOF {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil
 			}
 			if err != nil {
