@@ -98,17 +98,24 @@ func (e *Encoder) finish(dst []byte, d Dtype, src []byte, segs []segment, size i
 	best, method := src, Raw
 	if segs != nil {
 		e.buf = e.encodeRANS(e.buf[:0], *dtypeTable[d].float, src, segs)
-		if len(e.buf) < len(best) {
+		if size = len(e.buf); size < len(best) {
 			best, method = e.buf, RANS
 		}
 	}
+	if method == RANS {
+		// It decodes several times as fast: a little smaller is not enough.
+		size -= size / zstdMargin
+	}
 	if e.worthZstd(src, size) {
-		if z := appendZstd(nil, e.level, src); len(z) < len(best) {
+		if z := appendZstd(nil, e.level, src); len(z) < min(size, len(best)) {
 			best, method = z, Zstd
 		}
 	}
 	return appendChunk(dst, method, d, best, src)
 }
+
+// zstdMargin is the part of a rANS payload by which zstd must be smaller.
+const zstdMargin = 64
 
 // sampleSize is the length of the parts that worthZstd looks at.
 const sampleSize = 16 << 10
