@@ -29,7 +29,7 @@ func (d *demo) print(w io.Writer) {
 	_, _ = fmt.Fprintln(w, `
 Every file came back with the same bytes and mode. Ratio: encoded in percent of
 decoded. Push, verify and pull --verify: GB of decoded files a second, starting
-the program included. Mem: the most that was resident.`)
+the program included. Mem: the most that was resident; <= is a bound.`)
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(n)) }
@@ -47,7 +47,7 @@ func rate(n int64, took time.Duration) string {
 
 func memory(r *harness.Result) string {
 	if r.AtMost {
-		return "< " + size(r.Peak)
+		return "<= " + size(r.Peak)
 	}
 	return size(r.Peak)
 }
