@@ -272,3 +272,19 @@ func at(phase string, f func()) Progress {
 		}
 	}}
 }
+
+// firstBytes is a Progress that calls f when the first bytes after hashing are
+// done.
+type firstBytes struct {
+	noProgress
+	f func()
+}
+
+func (p firstBytes) Begin(phase string, _ int64) Bar {
+	if phase == "hashing" {
+		return noProgress{}
+	}
+	return p
+}
+
+func (p firstBytes) Add(int64) { p.f() }

@@ -3,11 +3,13 @@ package oci
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,7 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/oras-bsm/oras-bsm/codec"
 	weightgen "github.com/oras-bsm/oras-bsm/e2e/model"
+	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
 // A newer version of a model replaces the files of an older one, modes
@@ -225,7 +229,7 @@ func TestPullCanceled(t *testing.T) {
 		if _, err := Push(t.Context(), ref, dir, nil); err != nil {
 			t.Fatal(err)
 		}
-		for _, phase := range []string{"", "pulling", "checking", "verifying"} {
+		for _, phase := range []string{"", "pulling", "bytes", "checking", "verifying", "verified bytes"} {
 			ctx, cancel := context.WithCancel(t.Context())
 			if phase == "" {
 				cancel()
@@ -234,8 +238,11 @@ func TestPullCanceled(t *testing.T) {
 			writeFileT(t, filepath.Join(target, "config.json"), "old")
 			before := entries(t, target)
 			o := Options{Progress: at(phase, cancel)}
+			if strings.HasSuffix(phase, "bytes") {
+				o.Progress = firstBytes{f: cancel}
+			}
 			var err error
-			if phase == "verifying" {
+			if strings.HasPrefix(phase, "verif") {
 				_, err = Verify(ctx, ref, &o)
 			} else {
 				_, err = Pull(ctx, ref, target, &PullOptions{Options: o, Verify: true})
@@ -248,6 +255,34 @@ func TestPullCanceled(t *testing.T) {
 			}
 			cancel()
 		}
+	}
+}
+
+// A few bytes can decode to more than there is room for.
+func TestPullNoSpace(t *testing.T) {
+	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
+	f := takeApart(t, ref)
+	zeros, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, make([]byte, codec.Bytes.ChunkSize()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n, times = 2000, 2000
+	l := forgedLayer{mediaType: mediatypes.FilesLayer, prologue: f.layers[filesLayer].prologue, chunks: slices.Repeat([][]byte{zeros}, n)}
+	size := n * int64(codec.Bytes.ChunkSize())
+	f.layers = append(f.layers, l)
+	f.index.Layers = append(f.index.Layers, mediatypes.Layer{Decoded: size})
+	for i := range 100 { // 400 TB
+		x := mediatypes.File{Path: fmt.Sprintf("bomb%d", i), Size: size * times, Mode: 0o644, SHA256: strings.Repeat("0", 64)}
+		x.Segments = slices.Repeat([]mediatypes.Segment{{Layer: len(f.layers) - 1, Length: size}}, times)
+		f.index.Files = append(f.index.Files, x)
+	}
+	target := t.TempDir()
+	_, err = Pull(t.Context(), f.write(), target, nil)
+	if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, unix.ENOSPC) || e.Object != target {
+		t.Errorf("error %v", err)
+	}
+	if left := entries(t, target); len(left) != 0 {
+		t.Errorf("left are %v", left)
 	}
 }
 
@@ -303,7 +338,7 @@ func heapPeak(t *testing.T, f func()) int64 {
 
 // The memory of push, pull and verify does not grow with the model.
 func TestMemory(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("192 MiB of weights take a while")
 	}
 	dir := t.TempDir()

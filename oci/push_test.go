@@ -3,6 +3,8 @@ package oci
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -323,6 +325,70 @@ func TestFineTuneSharesLayers(t *testing.T) {
 	}
 	if !slices.Equal(want[mediatypes.BlockLayer], got[mediatypes.BlockLayer]) {
 		t.Error("the embedding is another layer")
+	}
+}
+
+// The layers, read through their own trailers, hold every tensor and file where
+// the index says, without the code of pull.
+func TestIndexFindsEverything(t *testing.T) {
+	files := smallModel(t)
+	maps.Copy(files, roundTrips(t)["tied"])
+	ref, _ := pushLayout(t, files.write(t), &PushOptions{LayerSize: 100_000})
+	a := openArtifact(t, ref)
+	r := report(t, ref)
+	var layers []*codec.Layer
+	for i, d := range a.Layers {
+		blob := readBlob(t, a.src, d, 0, -1)
+		l, err := codec.OpenLayer(bytes.NewReader(blob), int64(len(blob)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Size() != r.Layers[i].Decoded {
+			t.Errorf("layer %d decodes to %d bytes, not %d", i, l.Size(), r.Layers[i].Decoded)
+		}
+		layers = append(layers, l)
+	}
+	read := func(layer int, offset, n int64) []byte {
+		b := make([]byte, n)
+		if _, err := layers[layer].ReadAt(b, offset); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for i, x := range r.Tensors {
+		var b []byte
+		for _, s := range x.Segments {
+			b = append(b, read(s.Layer, s.Offset, s.Length)...)
+		}
+		if sum := fmt.Sprintf("%x", md5.Sum(b)); int64(len(b)) != x.Decoded || sum != x.MD5 {
+			t.Errorf("%s of %s: %d bytes of MD5 %s, want %d of %s", x.Name, x.File, len(b), sum, x.Decoded, x.MD5)
+		}
+		if sum := fmt.Sprintf("%x", sha256.Sum256(b)); sum != a.Index.Tensors[i].SHA256 {
+			t.Errorf("%s of %s: sha256 %s", x.Name, x.File, sum)
+		}
+	}
+	if len(a.Index.Files) != len(files) {
+		t.Errorf("%d files, want %d", len(a.Index.Files), len(files))
+	}
+	for _, x := range a.Index.Files {
+		want, executable := files[x.Path+"*"]
+		if !executable {
+			want = files[x.Path]
+		}
+		var b []byte
+		for _, s := range x.Segments {
+			b = append(b, read(s.Layer, s.Offset, s.Length)...)
+		}
+		if !bytes.Equal(b, want) || executable != (x.Mode == 0o755) || fmt.Sprintf("%x", sha256.Sum256(want)) != x.SHA256 {
+			t.Errorf("%s: %d bytes, mode %o; want %d", x.Path, len(b), x.Mode, len(want))
+		}
+	}
+	var sum int64
+	for _, d := range r.Dtypes {
+		sum += d.Encoded
+	}
+	if sum != r.Encoded {
+		t.Errorf("the dtypes add up to %d bytes, want %d", sum, r.Encoded)
 	}
 }
 
@@ -686,14 +752,18 @@ func TestHubCache(t *testing.T) {
 func TestPushCanceled(t *testing.T) {
 	dir := smallModel(t).write(t)
 	registry := startRegistry(t)
-	for _, phase := range []string{"", "hashing", "encoding"} {
+	for _, phase := range []string{"", "hashing", "encoding", "bytes"} {
 		for i, where := range []string{"oci:" + filepath.Join(t.TempDir(), "layout"), "oci-archive:" + filepath.Join(t.TempDir(), "m.tar"), registry + "/org/canceled" + phase} {
 			ctx, cancel := context.WithCancel(t.Context())
 			if phase == "" {
 				cancel()
 			}
 			ref := parseRef(t, where)
-			_, err := Push(ctx, ref, dir, &PushOptions{Options: Options{Progress: at(phase, cancel)}})
+			progress := at(phase, cancel)
+			if phase == "bytes" {
+				progress = firstBytes{f: cancel}
+			}
+			_, err := Push(ctx, ref, dir, &PushOptions{Options: Options{Progress: progress}})
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("store %d canceled at %q: error %v", i, phase, err)
 			}
