@@ -187,7 +187,7 @@ func (u *user) recovers(ref, target, dir string) {
 	u.tool("pull", ref, "-o", target)
 	const unrelated = "unrelated"
 	if a, err := os.ReadFile(filepath.Join(target, unrelated)); err != nil || string(a) != "old "+unrelated {
-		u.t.Errorf("a file that was in %s is now %q, %v", old, a, err)
+		u.t.Errorf("a file that was in %s is now %q, %v", target, a, err)
 	}
 	if err := os.Remove(filepath.Join(target, unrelated)); err != nil {
 		u.t.Fatal(err)
