@@ -733,7 +733,7 @@ func testHostile(t *testing.T, ref Reference, tt *hostile) {
 		if !errors.Is(err, kind) || !ok || e.Object == "" || e.Op == "" || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want %v and %q in it", what, err, kind, tt.want)
 		}
-		if kind != ErrCorrupt && errors.Is(err, ErrCorrupt) {
+		if !errors.Is(kind, ErrCorrupt) && errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: error %v is of two kinds", what, err)
 		}
 		for _, r := range err.Error() {

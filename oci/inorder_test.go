@@ -87,7 +87,8 @@ func TestInOrderEnds(t *testing.T) {
 				want = context.Canceled
 			}
 			// All may be done before the cancellation of the last is seen.
-			if !errors.Is(err, want) && !(stage == "canceled" && err == nil && emitted == 100) {
+			done := stage == "canceled" && err == nil && emitted == 100
+			if !errors.Is(err, want) && !done {
 				t.Errorf("%s fails at %d: error %v", stage, where, err)
 			}
 			switch {
