@@ -373,6 +373,9 @@ var hostileLayers = []hostile{
 	{"bytes after the trailer", byWhole, "layer 0", nil, func(_ testing.TB, f *forgery) {
 		f.layers[block0].edit = func(b []byte) []byte { return append(b, "PK\x03\x04"...) }
 	}},
+	{"layer under another digest", byWhole, "its digest is", nil, func(t testing.TB, f *forgery) {
+		f.redigest(t, block1, func([]byte) digest.Digest { return digest.FromString("other") })
+	}},
 	{"no trailer", byWhole, "layer 0", nil, func(_ testing.TB, f *forgery) { f.layers[block0].trailer = []byte{} }},
 	{"missing chunk", byOpen, "index document", nil, func(t testing.TB, f *forgery) {
 		// The index counts one chunk more than its table has.
@@ -792,26 +795,28 @@ func TestForgeryOfNothing(t *testing.T) {
 	}
 }
 
+// redigest names layer i by what to returns for its blob, everywhere.
+func (f *forgery) redigest(t testing.TB, i int, to func(blob []byte) digest.Digest) {
+	blob, _ := f.layers[i].assemble()
+	name := to(blob)
+	f.editDoc = func(doc []byte) []byte { return sameLengthN(t, doc, digest.FromBytes(blob).String(), name.String()) }
+	f.editManifest = func(_ int, m map[string]any) {
+		d := maps.Clone(m["layers"].([]any)[i].(map[string]any))
+		d["digest"] = name.String()
+		m["layers"].([]any)[i] = d
+	}
+	f.editConfig = func(_ int, c map[string]any) {
+		c["rootfs"].(map[string]any)["diff_ids"].([]string)[i] = name.String()
+	}
+	f.editLayout = func(blobs map[digest.Digest][]byte) { blobs[name] = blob }
+}
+
 // A manifest may name layers by digests of sha512, though push does not.
 func TestSHA512Layers(t *testing.T) {
 	dir := forgedModel(t).write(t)
 	ref, _ := pushLayout(t, dir, nil)
 	f := takeApart(t, ref)
-	var from, to digest.Digest
-	f.editDoc = func(doc []byte) []byte {
-		blob, _ := f.layers[block1].assemble()
-		from, to = digest.FromBytes(blob), digest.SHA512.FromBytes(blob)
-		return sameLengthN(t, doc, from.String(), to.String())
-	}
-	f.editManifest = func(_ int, m map[string]any) {
-		d := maps.Clone(m["layers"].([]any)[block1].(map[string]any))
-		d["digest"] = to.String()
-		m["layers"].([]any)[block1] = d
-	}
-	f.editConfig = func(_ int, c map[string]any) {
-		c["rootfs"].(map[string]any)["diff_ids"].([]string)[block1] = to.String()
-	}
-	f.editLayout = func(blobs map[digest.Digest][]byte) { blobs[to] = blobs[from] }
+	f.redigest(t, block1, digest.SHA512.FromBytes)
 	forged := f.write()
 	sameFiles(t, dir, pullNew(t, forged, nil))
 	if _, err := Verify(t.Context(), forged, nil); err != nil {
