@@ -9,26 +9,10 @@ import (
 	"hash"
 	"io"
 	"os"
-	"sort"
 	"strconv"
 
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
-
-// chunkAt returns the number of the chunk that holds decoded offset off.
-func chunkAt(chunks []mediatypes.Chunk, off int64) int {
-	return sort.Search(len(chunks), func(i int) bool {
-		return chunks[i].DecodedOffset+int64(chunks[i].Decoded) > off
-	})
-}
-
-// maxUses bounds how often files may use chunks, which is listed in memory: far
-// above what a model needs, and far below all segments times all chunks.
-const maxUses = 1 << 22
-
-func errUses(layer int) error {
-	return corruptObject("index", "layer %d: its chunks are used more than %d times", layer, maxUses)
-}
 
 // checkFile compares the bytes of w with the sha256 of f.
 func checkFile(ctx context.Context, w *os.File, f *mediatypes.File, bar Bar) error {

@@ -3,7 +3,6 @@ package oci_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -14,32 +13,32 @@ import (
 func Example() {
 	tmp, err := os.MkdirTemp("", "example")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer os.RemoveAll(tmp)
 	dir, out := filepath.Join(tmp, "model"), filepath.Join(tmp, "out")
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"llama"}`), 0o644); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	ctx := context.Background()
 	ref, err := oci.ParseReference("oci:"+filepath.Join(tmp, "store")+":v1", false)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	pushed, err := oci.Push(ctx, ref, dir, nil)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if _, err := oci.Pull(ctx, ref, out, &oci.PullOptions{Verify: true}); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	config, err := os.ReadFile(filepath.Join(out, "config.json"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(pushed.Layers, "layers,", pushed.Decoded, "bytes")
 	fmt.Println(string(config))

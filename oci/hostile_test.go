@@ -624,14 +624,14 @@ var hostileManifests = []hostile{
 	{"manifest of 5 MiB", byOpen, "", nil, func(_ testing.TB, f *forgery) {
 		f.editManifest = func(_ int, m map[string]any) { m["x"] = strings.Repeat("x", 5<<20) }
 	}},
-	{"diff_ids that are not the layers", byWhole, "diff_ids", nil, func(_ testing.TB, f *forgery) {
+	{"diff_ids that are not the layers", byPull, "diff_ids", nil, func(_ testing.TB, f *forgery) {
 		f.editConfig = func(_ int, c map[string]any) {
 			ids := slices.Clone(c["rootfs"].(map[string]any)["diff_ids"].([]string))
 			ids[0] = ids[1]
 			c["rootfs"] = map[string]any{"type": "layers", "diff_ids": ids}
 		}
 	}},
-	{"config of no platform", byWhole, "config", nil, func(_ testing.TB, f *forgery) {
+	{"config of no platform", byPull, "config", nil, func(_ testing.TB, f *forgery) {
 		f.editConfig = func(_ int, c map[string]any) { delete(c, "os") }
 	}},
 	{"manifest of another artifact", byOpen, "", ErrNotModel, func(_ testing.TB, f *forgery) {
@@ -676,7 +676,7 @@ var hostileManifests = []hostile{
 			maps.DeleteFunc(blobs, func(_ digest.Digest, b []byte) bool { return bytes.Contains(b, []byte(`"config":`)) })
 		}
 	}},
-	{"missing config", byWhole, "", ErrNotFound, func(_ testing.TB, f *forgery) {
+	{"missing config", byPull, "", ErrNotFound, func(_ testing.TB, f *forgery) {
 		f.editLayout = func(blobs map[digest.Digest][]byte) {
 			maps.DeleteFunc(blobs, func(_ digest.Digest, b []byte) bool { return bytes.Contains(b, []byte(`"diff_ids":`)) })
 		}

@@ -141,11 +141,9 @@ func cutSegments(segs []mediatypes.Segment, starts []int64, offset, length int64
 // shareOf is what segment s takes of the encoded layer: of each chunk, as much
 // as it holds of the decoded bytes.
 func shareOf(chunks []mediatypes.Chunk, s mediatypes.Segment) (encoded int64) {
-	for i := chunkAt(chunks, s.Offset); s.Length > 0; i++ {
-		c := &chunks[i]
-		n := min(s.Length, c.DecodedOffset+int64(c.Decoded)-s.Offset)
-		encoded += int64(c.Encoded) * n / int64(c.Decoded)
-		s.Offset, s.Length = s.Offset+n, s.Length-n
+	for r := range runs(chunks, s) {
+		c := &chunks[r.chunk]
+		encoded += int64(c.Encoded) * int64(r.length) / int64(c.Decoded)
 	}
 	return encoded
 }

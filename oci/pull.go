@@ -34,7 +34,11 @@ func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*Pull
 	}
 	defer a.Close()
 	p := &puller{a: a, opts: opts, verify: o.Verify}
-	if err := p.pull(ctx, dir); err != nil {
+	err = a.checkConfigs(ctx)
+	if err == nil {
+		err = p.pull(ctx, dir)
+	}
+	if err != nil {
 		return nil, a.fault("pulling", err)
 	}
 	return &PullResult{
@@ -152,15 +156,13 @@ func cutPlaces(places []place, chunks []mediatypes.Chunk) ([][]scatter, error) {
 	out := make([][]scatter, len(chunks))
 	uses := 0
 	for _, pl := range places {
-		for i := chunkAt(chunks, pl.Offset); pl.Length > 0; i++ {
+		at := pl.offset
+		for r := range runs(chunks, pl.Segment) {
 			if uses++; uses > maxUses {
 				return nil, errUses(pl.Layer)
 			}
-			c := &chunks[i]
-			from := int(pl.Offset - c.DecodedOffset)
-			n := min(int64(c.Decoded-from), pl.Length)
-			out[i] = append(out[i], scatter{from, int(n), pl.file, pl.offset})
-			pl.Offset, pl.offset, pl.Length = pl.Offset+n, pl.offset+n, pl.Length-n
+			out[r.chunk] = append(out[r.chunk], scatter{r.from, r.length, pl.file, at})
+			at += int64(r.length)
 		}
 	}
 	return out, nil

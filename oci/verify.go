@@ -152,15 +152,11 @@ func (v *verifier) plan() error {
 				}
 				tables[s.Layer] = chunks
 			}
-			for n := chunkAt(chunks, s.Offset); s.Length > 0; n++ {
+			for r := range runs(chunks, s) {
 				if len(v.uses) == maxUses {
 					return errUses(s.Layer)
 				}
-				c := &chunks[n]
-				from := s.Offset - c.DecodedOffset
-				length := min(int64(c.Decoded)-from, s.Length)
-				v.uses = append(v.uses, use{step{s.Layer, n}, int(from), int(length), i})
-				s.Offset, s.Length = s.Offset+length, s.Length-length
+				v.uses = append(v.uses, use{step{s.Layer, r.chunk}, r.from, r.length, i})
 			}
 		}
 	}
