@@ -20,7 +20,7 @@ package mediatypes
 // types start with "application/vnd.oci.image.layer." because containerd takes
 // nothing else for a layer.
 const (
-	// ArtifactType is the artifactType of the image index and of its manifests.
+	// ArtifactType is the artifactType of the manifests. The image index has none.
 	ArtifactType = "application/vnd.oras-bsm.model.v1"
 	// BlockLayer holds one transformer block or a part of it, or tensors that
 	// belong to no block.

@@ -93,13 +93,18 @@ func (a *Artifact) readManifests(ctx context.Context) error {
 	switch a.Descriptor.MediaType {
 	case ocispec.MediaTypeImageIndex:
 		index, err := mediatypes.ParseManifestIndex(raw, a.Descriptor)
-		if foreign, is := foreignType(raw); is {
+		// Without a type of its own, an index is what its manifests are.
+		foreign, is := foreignType(raw)
+		if is && foreign != "" {
 			return notModel(foreign)
 		}
 		if err != nil {
 			return err
 		}
 		if n := len(index.Manifests); n == 0 || n > maxPlatforms {
+			if is {
+				return notModel(foreign)
+			}
 			return corruptObject("image index "+a.Descriptor.Digest.String(), "it has %d manifests, a model 1 to %d", n, maxPlatforms)
 		}
 		for _, d := range index.Manifests {

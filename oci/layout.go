@@ -74,7 +74,8 @@ func openLayoutSource(ref Reference) (Source, error) {
 
 // layoutTarget writes into an OCI image layout. A blob appears under its digest
 // when it is whole, checked and on disk; index.json is replaced in one step.
-// So a process killed at any point leaves a valid layout without its tag.
+// So a process killed at any point leaves a layout without its tag, or, if there
+// was none and it had just begun, a directory that the next push completes.
 type layoutTarget struct {
 	dirFiles
 	path    string

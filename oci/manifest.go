@@ -33,10 +33,11 @@ func (p *pusher) publish(ctx context.Context, layers []*layer) (*PushResult, err
 		descs[i].Annotations = l.annotations(i)
 		diffIDs[i] = l.desc.Digest
 	}
+	// No artifactType here, nor in the descriptors: skopeo 1.9 does not know it
+	// in an index and would write the index anew without it, of another digest.
 	index := ocispec.Index{
-		Versioned:    specs.Versioned{SchemaVersion: 2},
-		MediaType:    ocispec.MediaTypeImageIndex,
-		ArtifactType: mediatypes.ArtifactType,
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageIndex,
 	}
 	res := &PushResult{}
 	for _, platform := range platforms {
@@ -61,7 +62,7 @@ func (p *pusher) publish(ctx context.Context, layers []*layer) (*PushResult, err
 		if err != nil {
 			return nil, err
 		}
-		desc.Platform, desc.ArtifactType = &platform, mediatypes.ArtifactType
+		desc.Platform = &platform
 		index.Manifests = append(index.Manifests, desc)
 		res.Manifests = append(res.Manifests, ManifestDigest{platformName(&platform), desc.Digest})
 	}
@@ -69,7 +70,6 @@ func (p *pusher) publish(ctx context.Context, layers []*layer) (*PushResult, err
 	if err != nil {
 		return nil, err
 	}
-	desc.ArtifactType = mediatypes.ArtifactType
 	res.Digest = desc.Digest
 	return res, p.target.Publish(ctx, desc)
 }
