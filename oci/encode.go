@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/zeebo/xxh3"
 
@@ -45,10 +42,9 @@ type layerWriter struct {
 	encoders sync.Pool // of *worker
 	layers   []*layer
 
-	cur    *layer // being written
-	blob   BlobWriter
-	digest hash.Hash
-	codec  *codec.Writer
+	cur   *layer // being written
+	blob  BlobWriter
+	codec *codec.Writer
 }
 
 // worker is the memory of one goroutine that encodes.
@@ -236,10 +232,10 @@ func (w *layerWriter) begin(ctx context.Context, g *group, tables *codec.Tables)
 	if err != nil {
 		return err
 	}
-	w.blob, w.digest = blob, sha256.New()
+	w.blob = blob
 	w.cur = &layer{group: g, dtypes: map[string]bool{}}
-	w.codec, err = codec.NewWriter(io.MultiWriter(w.blob, w.digest), tables)
-	w.cur.prologue = hex.EncodeToString(w.digest.Sum(nil))
+	w.codec, err = codec.NewWriter(blob, tables)
+	w.cur.prologue = blob.Digest().Encoded() // nothing else is written yet
 	return err
 }
 
@@ -256,7 +252,7 @@ func (w *layerWriter) finish(ctx context.Context) error {
 	l.decoded = w.codec.DecodedSize()
 	l.desc = ocispec.Descriptor{
 		MediaType: l.group.mediaType,
-		Digest:    digest.NewDigest(digest.SHA256, w.digest),
+		Digest:    blob.Digest(),
 		Size:      w.codec.Size(),
 	}
 	w.layers = append(w.layers, l)

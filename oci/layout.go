@@ -332,6 +332,9 @@ type spool struct {
 
 func newSpool(f *os.File) *spool { return &spool{f: f, hash: sha256.New()} }
 
+// Digest implements BlobWriter.
+func (s *spool) Digest() digest.Digest { return digest.NewDigest(digest.SHA256, s.hash) }
+
 // Write appends p. After an error every later Write and check fails.
 func (s *spool) Write(p []byte) (int, error) {
 	if s.err != nil {
@@ -358,7 +361,7 @@ func (s *spool) check(d ocispec.Descriptor) error {
 	if s.n != d.Size {
 		return fmt.Errorf("%w: %d bytes were written, want %d", ErrCorrupt, s.n, d.Size)
 	}
-	if got := digest.NewDigest(digest.SHA256, s.hash); got != d.Digest {
+	if got := s.Digest(); got != d.Digest {
 		return fmt.Errorf("%w: the digest of what was written is %s", ErrCorrupt, got)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/oras-bsm/oras-bsm/mediatypes"
@@ -65,6 +66,8 @@ type Target interface {
 // A BlobWriter takes the bytes of one blob. It belongs to one goroutine.
 type BlobWriter interface {
 	io.Writer
+	// Digest is the sha256 of what was written so far.
+	Digest() digest.Digest
 	// Commit checks that the size and sha256 digest of what was written are
 	// those of d, then stores the blob. After an error nothing is stored.
 	Commit(ctx context.Context, d ocispec.Descriptor) error
