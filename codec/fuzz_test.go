@@ -115,7 +115,7 @@ func checkReader(t *testing.T, b []byte) {
 	if got, most := heapAllocated()-before, uint64(64<<20+64*len(b)+16*len(forward)); got > most {
 		t.Errorf("reading %d bytes, which decode to %d, allocates %d", len(b), len(forward), got)
 	}
-	if err == errStop {
+	if errors.Is(err, errStop) {
 		return
 	}
 	if got := outcome(err); got != "success" && got != "corrupt" && got != "unsupported" && got != "truncated" {
