@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 	"syscall"
 
@@ -81,7 +79,7 @@ func exitCode(err error) int {
 		return exitUnsupported
 	case errors.Is(err, oci.ErrNotModel):
 		return exitNotModel
-	case errors.Is(err, oci.ErrCorrupt), isA[*codec.CorruptError](err), isA[*mediatypes.Error](err):
+	case errors.Is(err, oci.ErrCorrupt):
 		return exitCorrupt
 	case errors.Is(err, oci.ErrNotFound), errors.Is(err, oci.ErrUnauthorized), errors.Is(err, oci.ErrRegistry):
 		return exitRegistry
@@ -118,8 +116,9 @@ func hint(err error, command string) string {
 		return "oras-bsm login HOST"
 	case errors.Is(err, oci.ErrNotFound):
 		return "check the path or repository, and the tag: without one it is latest"
-	case spoolFull(err):
-		return "a push to a registry keeps the layers in flight in TMPDIR: let it name a larger disk"
+	}
+	if p, ok := errors.AsType[*pushError](err); ok {
+		return p.hint()
 	}
 	return ""
 }
@@ -146,8 +145,24 @@ func reader(message string) string {
 	return "oras pull"
 }
 
-// spoolFull reports whether err is a full disk below the temporary directory.
-func spoolFull(err error) bool {
-	p, ok := errors.AsType[*fs.PathError](err)
-	return ok && errors.Is(p, syscall.ENOSPC) && strings.HasPrefix(p.Path, os.TempDir())
+// pushError is the failure of a push to ref. It is a type of its own because
+// what to do about the same error differs from one verb and store to another.
+type pushError struct {
+	ref string // canonical
+	err error
+}
+
+func (e *pushError) Error() string { return e.err.Error() }
+func (e *pushError) Unwrap() error { return e.err }
+
+func (e *pushError) hint() string {
+	if bad, ok := errors.AsType[*mediatypes.Error](e.err); ok && strings.HasPrefix(bad.Object, "path ") {
+		return "rename the file: every file system must be able to hold a model"
+	}
+	// Of what is written for a registry, only the spool is on a disk of ours.
+	local := strings.HasPrefix(e.ref, "oci:") || strings.HasPrefix(e.ref, "oci-archive:")
+	if !local && errors.Is(e.err, syscall.ENOSPC) {
+		return "a push to a registry keeps the layers in flight in TMPDIR: let it name a larger disk"
+	}
+	return ""
 }

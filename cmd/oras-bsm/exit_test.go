@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,6 +22,9 @@ func TestExitCode(t *testing.T) {
 	wrap := func(err error) error {
 		return &oci.Error{Op: "reading", Object: "layer", Offset: -1, Err: fmt.Errorf("layer 3: %w", err)}
 	}
+	full := func(dir string) error {
+		return wrap(&fs.PathError{Op: "write", Path: filepath.Join(dir, "oras-bsm-1"), Err: syscall.ENOSPC})
+	}
 	for _, c := range []struct {
 		err  error
 		want int
@@ -31,8 +33,15 @@ func TestExitCode(t *testing.T) {
 		{nil, exitOK, ""},
 		{errors.New("any"), exitFailure, ""},
 		{wrap(fs.ErrPermission), exitFailure, ""},
-		{wrap(&fs.PathError{Op: "write", Path: filepath.Join(os.TempDir(), "spool"), Err: syscall.ENOSPC}), exitFailure, "TMPDIR"},
-		{wrap(&fs.PathError{Op: "write", Path: "/models/a", Err: syscall.ENOSPC}), exitFailure, ""},
+		{full("/tmp"), exitFailure, ""}, // a pull to /tmp
+		{&pushError{"localhost:5000/org/model:v1", full("/tmp")}, exitFailure, "TMPDIR"},
+		{&pushError{"oci:/tmp:v1", full("/tmp")}, exitFailure, ""},
+		{&pushError{"oci:/tmp/model.oci:v1", full("/tmp/model.oci")}, exitFailure, ""},
+		{&pushError{"oci-archive:/tmp/model.tar:v1", full("/tmp/.model.tar")}, exitFailure, ""},
+		{&pushError{"localhost:5000/org/model:v1", wrap(fs.ErrPermission)}, exitFailure, ""},
+		{&pushError{"oci:model:v1", wrap(mediatypes.ValidPath("a:b"))}, exitFailure, "rename"},
+		{&pushError{"oci:model:v1", wrap(mediatypes.CheckPaths([]string{"README.md", "readme.md"}))}, exitFailure, "rename"},
+		{&pushError{"oci:model:v1", wrap(oci.ErrCorrupt)}, exitCorrupt, "damaged"},
 		{&usageError{err: errors.New("no such flag")}, exitUsage, "oras-bsm push --help"},
 		{&usageError{err: oci.ErrCorrupt, hint: "look"}, exitUsage, "look"},
 		{wrap(oci.ErrNotModel), exitNotModel, "oras pull"},
@@ -42,9 +51,11 @@ func TestExitCode(t *testing.T) {
 		{wrap(fmt.Errorf("%w: run oras-bsm login ghcr.io", oci.ErrUnauthorized)), exitRegistry, ""},
 		{wrap(oci.ErrRegistry), exitRegistry, ""},
 		{wrap(oci.ErrCorrupt), exitCorrupt, "damaged"},
-		{wrap(&codec.CorruptError{Offset: 3, Reason: "bad hash"}), exitCorrupt, "damaged"},
-		{wrap(&mediatypes.Error{Object: "manifest", Offset: -1, Reason: "no layers"}), exitCorrupt, "damaged"},
+		{wrap(fmt.Errorf("%w: %w", oci.ErrCorrupt, &codec.CorruptError{Offset: 3, Reason: "bad hash"})), exitCorrupt, "damaged"},
+		{wrap(&codec.CorruptError{Offset: 3, Reason: "bad hash"}), exitFailure, ""},
+		{wrap(&mediatypes.Error{Object: "manifest", Offset: -1, Reason: "no layers"}), exitFailure, ""},
 		{wrap(codec.ErrUnsupported), exitUnsupported, "update"},
+		{wrap(fmt.Errorf("%w: %w", oci.ErrCorrupt, codec.ErrUnsupported)), exitUnsupported, "update"},
 		{wrap(context.Canceled), exitInterrupted, ""},
 	} {
 		if got := exitCode(c.err); got != c.want {

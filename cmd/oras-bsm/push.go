@@ -81,7 +81,7 @@ func (a *app) push(ctx context.Context, name, dir string, opts *oci.PushOptions)
 	r, err := oci.Push(ctx, ref, dir, opts)
 	done()
 	if err != nil {
-		return err
+		return &pushError{ref: ref.String(), err: err}
 	}
 	return a.print(r, func(w io.Writer) { printPush(w, r) })
 }

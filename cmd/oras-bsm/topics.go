@@ -14,7 +14,7 @@ func topics() []*cobra.Command {
 const exitCodesHelp = `The exit codes of oras-bsm, which scripts may rely on:
 
     0  the command did what it was asked
-    1  another failure: a full disk, a missing permission
+    1  another failure: a full disk, a missing permission, a file to rename
     2  the command line is wrong, or inspect --strict found a broken file
     3  what was found is not a model artifact
     4  the registry or the network failed, or the model is not there, or not for
