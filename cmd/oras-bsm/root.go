@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/oras-bsm/oras-bsm/oci"
@@ -58,6 +60,7 @@ the same bytes back.`,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "speak http, not https, to the registry")
 	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU, at most 8)")
@@ -96,6 +99,20 @@ func strictHelp(root *cobra.Command) {
 		show(cmd, args)
 		return nil
 	}
+}
+
+// flagError says what a flag wants in its own words: those of the flag package
+// are about functions of strconv.
+func flagError(_ *cobra.Command, err error) error {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	want := "a whole number"
+	if bad.GetFlag().Value.Type() == "bool" {
+		want = "true or false"
+	}
+	return fmt.Errorf("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), want)
 }
 
 // takes returns a check that the arguments are as many as their names.
