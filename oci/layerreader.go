@@ -83,23 +83,35 @@ func (l *layerReader) readPrologue() error {
 
 // read reads the next chunk into buf, growing it if it must.
 func (l *layerReader) read(buf []byte) ([]byte, error) {
-	c := &l.chunks[l.next]
+	l.next++
+	return l.fill(l.buf, l.next-1, buf)
+}
+
+// again reads chunk i, which read has passed, once more.
+func (l *layerReader) again(ctx context.Context, i int, buf []byte) ([]byte, error) {
+	c := &l.chunks[i]
+	r, err := l.a.src.Blob(ctx, l.a.Layers[l.layer], c.Offset, int64(c.Encoded))
+	if err != nil {
+		return buf, l.a.layerFault("reading", l.layer, c.Offset, err)
+	}
+	defer r.Close()
+	return l.fill(r, i, buf)
+}
+
+// fill reads chunk i from r into buf, growing it if it must, and checks it.
+func (l *layerReader) fill(r io.Reader, i int, buf []byte) ([]byte, error) {
+	c := &l.chunks[i]
 	if cap(buf) < c.Encoded {
 		buf = make([]byte, c.Encoded)
 	}
 	buf = buf[:c.Encoded]
-	if _, err := io.ReadFull(l.buf, buf); err != nil {
-		return buf, l.a.layerFault("reading", l.layer, c.Offset, short(err))
+	_, err := io.ReadFull(r, buf)
+	if err != nil {
+		err = short(err)
+	} else if sha256.Sum256(buf) != c.SHA256 {
+		err = fmt.Errorf("%w: chunk does not match its sha256 in the index", ErrCorrupt)
 	}
-	l.next++
-	return buf, l.a.checkChunk(l.layer, c, buf)
-}
-
-func (a *Artifact) checkChunk(layer int, c *mediatypes.Chunk, b []byte) error {
-	if sha256.Sum256(b) != c.SHA256 {
-		return a.layerFault("reading", layer, c.Offset, fmt.Errorf("%w: chunk does not match its sha256 in the index", ErrCorrupt))
-	}
-	return nil
+	return buf, l.a.layerFault("reading", l.layer, c.Offset, err)
 }
 
 // short calls an early end what it is.
@@ -148,21 +160,3 @@ func (l *layerReader) overhead() int64 {
 
 // drop ends the reading.
 func (l *layerReader) drop() { _ = l.r.Close() }
-
-// again reads chunk i, which read has passed, once more.
-func (l *layerReader) again(ctx context.Context, i int, buf []byte) ([]byte, error) {
-	c := &l.chunks[i]
-	r, err := l.a.src.Blob(ctx, l.a.Layers[l.layer], c.Offset, int64(c.Encoded))
-	if err != nil {
-		return buf, l.a.layerFault("reading", l.layer, c.Offset, err)
-	}
-	defer r.Close()
-	if cap(buf) < c.Encoded {
-		buf = make([]byte, c.Encoded)
-	}
-	buf = buf[:c.Encoded]
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return buf, l.a.layerFault("reading", l.layer, c.Offset, short(err))
-	}
-	return buf, l.a.checkChunk(l.layer, c, buf)
-}
