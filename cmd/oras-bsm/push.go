@@ -21,7 +21,12 @@ func newPush(a *app) *cobra.Command {
 		Long: `Push encodes every file below DIR, decodes it again to compare, and stores the
 result as REF. Tensors of safetensors files are compressed by what they are;
 all other files are kept as bytes. The tag is set last: before that nothing can
-be seen under it. What the store already holds is not sent again.`,
+be seen under it. What the store already holds is not sent again. DIR must not
+contain the store.
+
+A push to a registry needs up to three times the layer size of temporary space,
+about 6 GB at the default of 2GiB; $TMPDIR names where. An oci-archive:FILE is
+replaced as a whole: FILE must not name anything else that is to be kept.`,
 		Example: `  # no server needed
   oras-bsm push oci:./model.oci:v1 ./model
 
@@ -45,7 +50,7 @@ be seen under it. What the store already holds is not sent again.`,
 			return a.push(cmd.Context(), args[0], args[1], o)
 		},
 	}
-	cmd.Flags().StringVar(&level, "level", codec.Default.String(), "how hard to compress, `default` or max; both are lossless")
+	cmd.Flags().StringVar(&level, "level", codec.Default.String(), "the `LEVEL` of compression, default or max; both are lossless")
 	cmd.Flags().StringVar(&layerSize, "layer-size", "2GiB", "the largest encoded layer, for registries with a limit: a `SIZE` such as 500MB")
 	levels := []cobra.Completion{
 		cobra.CompletionWithDesc(codec.Default.String(), "as fast as memory"),

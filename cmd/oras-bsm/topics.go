@@ -32,6 +32,8 @@ const referencesHelp = `REF names a model in one of three kinds of store:
   oci:DIR[:TAG]                  an OCI layout, a directory: oci:./model.oci:v1
   oci-archive:FILE[:TAG]         an OCI layout in one tar: oci-archive:./model.tar:v1
 
+An archive holds one artifact under one tag: a push replaces the whole archive.
+
 TAG is latest if it is left out. Instead of :TAG, @sha256:DIGEST names exactly
 one artifact, whatever happens to the tags.
 
