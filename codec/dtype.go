@@ -128,7 +128,13 @@ const (
 
 var levelNames = [levels]string{"default", "max"}
 
-func (l Level) String() string { return levelNames[l] }
+// String returns the name that ParseLevel takes.
+func (l Level) String() string {
+	if l >= levels {
+		return fmt.Sprintf("Level(%d)", uint8(l))
+	}
+	return levelNames[l]
+}
 
 // ParseLevel is the inverse of Level.String.
 func ParseLevel(s string) (Level, error) {

@@ -192,6 +192,9 @@ func openArchiveTarget(ref Reference) (Target, error) {
 		return nil, errors.New("not a regular file")
 	}
 	ref.path = file
+	if err := replaceable(ref); err != nil {
+		return nil, err
+	}
 	parent, pattern := filepath.Dir(file), "."+filepath.Base(file)+tempPrefix
 	sweepArchives(parent, pattern)
 	dir, err := os.MkdirTemp(parent, pattern)
@@ -203,6 +206,30 @@ func openArchiveTarget(ref Reference) (Target, error) {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
+}
+
+// replaceable reports whether the file that ref names, if there is one, holds
+// nothing but an artifact of the same tag: whatever else it is, it is not to be
+// lost.
+func replaceable(ref Reference) error {
+	src, err := openArchiveSource(ref)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %w", err)
+	}
+	defer src.Close()
+	x, err := readIndexFile(src.(*layoutSource).files)
+	if err != nil {
+		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %w", err)
+	}
+	for _, d := range x.entries {
+		if tag := d.Annotations[ocispec.AnnotationRefName]; tag != ref.tag {
+			return fmt.Errorf("the archive holds %q, and a push replaces it: choose another file for %q", plainText(tag), ref.tag)
+		}
+	}
+	return nil
 }
 
 func (t *archiveTarget) start() error {

@@ -228,6 +228,9 @@ func appendSegment(list []mediatypes.Segment, s mediatypes.Segment) []mediatypes
 }
 
 func (w *layerWriter) begin(ctx context.Context, g *group, tables *codec.Tables) error {
+	if len(w.layers) == mediatypes.MaxLayers-1 { // the index is one, too
+		return fmt.Errorf("more than %d layers, which is what a manifest holds: use a larger layer size", mediatypes.MaxLayers)
+	}
 	blob, err := w.target.Create(ctx)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -31,6 +32,12 @@ func Push(ctx context.Context, ref Reference, dir string, o *PushOptions) (*Push
 		o = &PushOptions{}
 	}
 	opts := o.withDefaults()
+	if _, err := codec.ParseLevel(o.Level.String()); err != nil {
+		return nil, err
+	}
+	if err := ref.checkOutside(dir); err != nil {
+		return nil, fail("pushing to", ref.String(), err)
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fail("reading", dir, err)
@@ -68,6 +75,32 @@ func Push(ctx context.Context, ref Reference, dir string, o *PushOptions) (*Push
 	}
 	res.Ref, res.Decoded, res.Seconds = ref.String(), total, time.Since(start).Seconds()
 	return res, target.Close()
+}
+
+// checkOutside refuses a layout or archive inside the directory that is pushed: the
+// next push would store it, too.
+func (r Reference) checkOutside(dir string) error {
+	if r.kind == kindRegistry {
+		return nil
+	}
+	from, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	to := r.path
+	if real, err := filepath.EvalSymlinks(filepath.Dir(to)); err == nil {
+		to = filepath.Join(real, filepath.Base(to))
+	}
+	if from, err = filepath.Abs(from); err != nil {
+		return err
+	}
+	if to, err = filepath.Abs(to); err != nil {
+		return err
+	}
+	if rel, err := filepath.Rel(from, to); err == nil && filepath.IsLocal(rel) {
+		return fmt.Errorf("it lies inside %s, and would be part of the model: choose a place outside", dir)
+	}
+	return nil
 }
 
 type pusher struct {
@@ -144,9 +177,6 @@ func (p *pusher) encode(ctx context.Context) ([]*layer, error) {
 
 // index makes, encodes and stores the index layer.
 func (p *pusher) index(ctx context.Context, layers []*layer) (*layer, error) {
-	if len(layers) >= mediatypes.MaxLayers {
-		return nil, fmt.Errorf("model needs %d layers, a manifest holds %d: use a larger layer size", len(layers)+1, mediatypes.MaxLayers)
-	}
 	doc, chunks := p.document(layers)
 	raw, err := mediatypes.MarshalIndex(doc, chunks)
 	if err != nil {

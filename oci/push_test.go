@@ -197,9 +197,9 @@ func TestSmallLayers(t *testing.T) {
 }
 
 func TestTooManyLayers(t *testing.T) {
-	_, err := (&pusher{}).index(t.Context(), make([]*layer, mediatypes.MaxLayers))
-	if err == nil || !strings.Contains(err.Error(), "larger layer size") {
-		t.Errorf("error %v", err)
+	w := &layerWriter{layers: make([]*layer, mediatypes.MaxLayers-1)}
+	if err := w.begin(t.Context(), &group{}, nil); err == nil || !strings.Contains(err.Error(), "larger layer size") {
+		t.Errorf("error %v: no way out is named", err)
 	}
 }
 

@@ -93,7 +93,8 @@ func (in *input) unchanged() error {
 // skipped are directories that tools leave in a model directory and that are no
 // part of the model.
 func skipped(p string) bool {
-	return path.Base(p) == ".git" || p == ".cache/huggingface" || strings.HasSuffix(p, "/.cache/huggingface")
+	base := path.Base(p)
+	return base == ".git" || strings.HasPrefix(base, workPrefix) || p == ".cache/huggingface" || strings.HasSuffix(p, "/.cache/huggingface")
 }
 
 // scan lists the files of a model directory, by path, and cuts them into pieces.
@@ -122,16 +123,26 @@ func scan(root *os.Root, dir string, warn func(string)) ([]*input, error) {
 	if len(ins) == 0 {
 		return nil, fail("reading", dir, errors.New("directory holds no files"))
 	}
+	if len(ins) > mediatypes.MaxFiles {
+		return nil, fail("reading", dir, fmt.Errorf("%d files, a model has at most %d", len(ins), mediatypes.MaxFiles))
+	}
 	paths := make([]string, len(ins))
 	for i, in := range ins {
 		paths[i] = in.path
 	}
 	if err := mediatypes.CheckPaths(paths); err != nil {
-		return nil, fail("reading", dir, err)
+		return nil, fail("reading", dir, fmt.Errorf("a file must be renamed first: %w", err))
 	}
+	tensors := 0
 	for _, in := range ins {
 		if err := in.cut(warn); err != nil {
 			return nil, err
+		}
+		if in.format != "" {
+			tensors += len(in.pieces) - 1
+		}
+		if tensors > mediatypes.MaxTensors {
+			return nil, fail("reading", dir, fmt.Errorf("more than %d tensors", mediatypes.MaxTensors))
 		}
 	}
 	return ins, nil
@@ -143,7 +154,7 @@ var hubBlob = regexp.MustCompile(`^(\.\./)+blobs/[0-9a-f]{40,64}$`)
 
 func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
 	if err := mediatypes.ValidPath(p); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the file must be renamed first: %w", err)
 	}
 	// Without O_NONBLOCK, a FIFO behind a link would wait for a writer.
 	const flags = os.O_RDONLY | unix.O_NONBLOCK
