@@ -20,8 +20,9 @@ import (
 // must. Layers are decoded while they arrive, several at a time. Every chunk is
 // checked against the index and its own hash, every opaque file by its sha256;
 // o.Verify checks each tensor and file as well. Files are written under a
-// temporary name in dir and renamed when all of them are whole, so that an error
-// leaves dir as it was; a file of the same name is replaced.
+// temporary name in dir and renamed when all of them are whole and on disk, so that
+// an error leaves the files in dir as they were; a file of the same name is
+// replaced.
 func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*PullResult, error) {
 	start := time.Now()
 	if o == nil {
@@ -55,7 +56,6 @@ type puller struct {
 	bar    Bar
 
 	tmp   *workDir   // where files are written
-	files []*os.File // open while they are written, by file number
 	slots chan *slot // memory for chunks in flight
 }
 
@@ -89,28 +89,22 @@ func (p *puller) pull(ctx context.Context, dir string) error {
 		return fail("writing", dir, err)
 	}
 	defer p.tmp.remove()
-	defer p.closeFiles()
 	if err := p.write(ctx); err != nil {
 		return err
 	}
 	if err := p.check(ctx); err != nil {
 		return err
 	}
-	return p.publish(root)
+	return p.publish(ctx, root)
 }
 
 // write creates the files and fills them from all layers.
 func (p *puller) write(ctx context.Context) error {
 	for i, f := range p.a.Index.Files {
-		w, err := p.tmp.OpenFile(partName(i), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		err := p.with(i, os.O_CREATE|os.O_EXCL, func(w *os.File) error { return w.Truncate(f.Size) })
 		if err != nil {
-			return fail("writing", f.Path, err)
+			return err
 		}
-		if err := w.Truncate(f.Size); err != nil {
-			_ = w.Close()
-			return fail("writing", f.Path, err)
-		}
-		p.files = append(p.files, w)
 	}
 	p.bar = p.opts.Progress.Begin("pulling", p.a.encodedSize()-p.a.Layers[len(p.a.Layers)-1].Size)
 	defer p.bar.End()
@@ -129,6 +123,16 @@ func (p *puller) write(ctx context.Context) error {
 
 // partName is the name of file i while it is written.
 func partName(i int) string { return fmt.Sprintf("%06d", i) }
+
+// with opens file i, while it is written, for do. Files are open only so long: a
+// model may have more of them than a process may have open.
+func (p *puller) with(i, flag int, do func(*os.File) error) error {
+	w, err := p.tmp.OpenFile(partName(i), os.O_RDWR|flag, 0o600)
+	if err != nil {
+		return fail("writing", p.a.Index.Files[i].Path, err)
+	}
+	return fail("writing", p.a.Index.Files[i].Path, errors.Join(do(w), w.Close()))
+}
 
 // places lists for each layer where its decoded bytes go.
 func (p *puller) places() [][]place {
@@ -227,12 +231,29 @@ func (p *puller) decode(l *layerReader, n int, s *slot, to []scatter) error {
 	if err := s.dec.Decode(s.decoded, s.encoded); err != nil {
 		return p.a.layerFault("decoding", l.layer, c.Offset, err)
 	}
-	for _, t := range to {
-		if _, err := p.files[t.file].WriteAt(s.decoded[t.from:t.from+t.length], t.offset); err != nil {
-			return &Error{Op: "writing", Object: p.a.Index.Files[t.file].Path, Offset: t.offset, Err: err}
+	for len(to) > 0 {
+		n := 1 // places in the same file
+		for n < len(to) && to[n].file == to[0].file {
+			n++
 		}
+		if err := p.scatter(s.decoded, to[:n]); err != nil {
+			return err
+		}
+		to = to[n:]
 	}
 	return nil
+}
+
+// scatter writes parts of a decoded chunk to one file.
+func (p *puller) scatter(decoded []byte, to []scatter) error {
+	return p.with(to[0].file, 0, func(w *os.File) error {
+		for _, t := range to {
+			if _, err := w.WriteAt(decoded[t.from:t.from+t.length], t.offset); err != nil {
+				return &Error{Op: "writing", Object: p.a.Index.Files[t.file].Path, Offset: t.offset, Err: err}
+			}
+		}
+		return nil
+	})
 }
 
 // check reads the written files back: all of them when p.verify is set, else
@@ -258,7 +279,9 @@ func (p *puller) check(ctx context.Context) error {
 	g.SetLimit(p.opts.Jobs)
 	for _, i := range todo {
 		for _, t := range tensors[i] {
-			g.Go(func() error { return checkTensor(tensorCtx, p.files[i], &p.a.Index.Files[i], t) })
+			g.Go(func() error {
+				return p.with(i, 0, func(w *os.File) error { return checkTensor(tensorCtx, w, &p.a.Index.Files[i], t) })
+			})
 		}
 	}
 	if err := g.Wait(); err != nil {
@@ -267,27 +290,45 @@ func (p *puller) check(ctx context.Context) error {
 	g, ctx = errgroup.WithContext(ctx)
 	g.SetLimit(p.opts.Jobs)
 	for _, i := range todo {
-		g.Go(func() error { return checkFile(ctx, p.files[i], &p.a.Index.Files[i], bar) })
+		g.Go(func() error {
+			return p.with(i, 0, func(w *os.File) error { return checkFile(ctx, w, &p.a.Index.Files[i], bar) })
+		})
 	}
 	return g.Wait()
 }
 
 // publish gives the files their modes and, once they are on disk, their names.
-func (p *puller) publish(root *os.Root) error {
+func (p *puller) publish(ctx context.Context, root *os.Root) error {
+	g, syncCtx := errgroup.WithContext(ctx)
+	g.SetLimit(p.opts.Jobs)
 	for i, f := range p.a.Index.Files {
-		err := errors.Join(p.files[i].Chmod(os.FileMode(f.Mode)), p.files[i].Sync())
-		if err != nil {
-			return fail("writing", f.Path, err)
-		}
+		g.Go(func() error {
+			if err := syncCtx.Err(); err != nil {
+				return err
+			}
+			return p.with(i, 0, func(w *os.File) error {
+				return errors.Join(w.Chmod(os.FileMode(f.Mode)), w.Sync())
+			})
+		})
 	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	dirs := map[string]bool{}
 	for _, f := range p.a.Index.Files {
 		if err := makeRoom(root, filepath.FromSlash(f.Path)); err != nil {
 			return fail("writing", f.Path, err)
 		}
+		dirs[filepath.Dir(filepath.FromSlash(f.Path))] = true
 	}
 	for i, f := range p.a.Index.Files {
 		if err := root.Rename(filepath.Join(p.tmp.name, partName(i)), filepath.FromSlash(f.Path)); err != nil {
 			return fail("writing", f.Path, err)
+		}
+	}
+	for dir := range dirs {
+		if err := syncDir(root.Open(dir)); err != nil {
+			return fail("writing", dir, err)
 		}
 	}
 	return nil
@@ -306,10 +347,4 @@ func makeRoom(root *os.Root, name string) error {
 		return unix.EISDIR
 	}
 	return nil
-}
-
-func (p *puller) closeFiles() {
-	for _, f := range p.files {
-		_ = f.Close()
-	}
 }
