@@ -24,10 +24,11 @@ type layerReader struct {
 	chunks   []mediatypes.Chunk
 	prologue *codec.Prologue
 
-	r    io.ReadCloser
-	buf  *bufio.Reader
-	next int       // chunk
-	hash hash.Hash // of all bytes, or nil
+	r     io.ReadCloser
+	buf   *bufio.Reader
+	next  int       // chunk
+	hash  hash.Hash // of all bytes, or nil
+	ended bool      // end was called
 }
 
 // openLayer starts to read layer i. With whole set, end can check the digest of
@@ -123,8 +124,12 @@ func short(err error) error {
 }
 
 // end closes a layer that was opened whole, after its last chunk was read: it
-// reads what is left and checks trailer and digest.
+// reads what is left and checks trailer and digest. Later calls do nothing.
 func (l *layerReader) end() error {
+	if l.ended {
+		return nil
+	}
+	l.ended = true
 	defer l.r.Close()
 	end := l.prologue.Size
 	want := make([]codec.Chunk, len(l.chunks))

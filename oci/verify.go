@@ -30,11 +30,7 @@ func Verify(ctx context.Context, ref Reference, o *Options) (*VerifyResult, erro
 	if err := a.checkConfigs(ctx); err != nil {
 		return nil, a.fault("verifying", err)
 	}
-	v := &verifier{
-		a: a, opts: opts, readers: make([]*layerReader, len(a.Index.Layers)),
-		left: map[step]int{}, held: map[step][]byte{}, dec: codec.NewDecoder(nil),
-	}
-	if err := v.verify(ctx); err != nil {
+	if err := newVerifier(a, opts).verify(ctx); err != nil {
 		return nil, a.fault("verifying", err)
 	}
 	return &VerifyResult{
@@ -98,11 +94,18 @@ type verifier struct {
 	readers []*layerReader
 	uses    []use
 
-	left    map[step]int    // uses to come, of chunks with several
-	held    map[step][]byte // such chunks, decoded, while memory allows
+	left    map[step]int    // uses to come, of every chunk that has any
+	held    map[step][]byte // chunks with uses to come, decoded, while memory allows
 	heldSum int
 	dec     *codec.Decoder
 	pool    sync.Pool // of *codec.Decoder
+}
+
+func newVerifier(a *Artifact, o *Options) *verifier {
+	return &verifier{
+		a: a, opts: o, readers: make([]*layerReader, len(a.Index.Layers)),
+		left: map[step]int{}, held: map[step][]byte{}, dec: codec.NewDecoder(nil),
+	}
 }
 
 // maxHeld bounds the decoded chunks that are kept for later use. What does not
@@ -185,7 +188,7 @@ func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
 	if s.chunk < l.next {
 		*buf, err = l.again(ctx, s.chunk, *buf)
 	} else {
-		err = v.advance(l, s.chunk, buf)
+		err = v.advance(ctx, l, s.chunk, buf)
 	}
 	if err != nil {
 		return fetched{}, err
@@ -196,9 +199,8 @@ func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
 	}
 	defer buffers.Put(buf)
 	b := make([]byte, size)
-	v.dec.Reset(l.prologue)
-	if err := v.dec.Decode(b, *buf); err != nil {
-		return fetched{}, v.a.layerFault("decoding", s.layer, l.chunks[s.chunk].Offset, err)
+	if err := v.decodeChunk(l, s.chunk, b, *buf); err != nil {
+		return fetched{}, err
 	}
 	v.held[s] = b
 	v.heldSum += size
@@ -215,11 +217,24 @@ func (v *verifier) reader(ctx context.Context, i int) (*layerReader, error) {
 	return v.readers[i], nil
 }
 
-// advance reads the layer up to and with chunk n, which is left in buf. After the
-// last chunk it checks the layer as a whole.
-func (v *verifier) advance(l *layerReader, n int, buf *[]byte) (err error) {
+// advance reads the layer up to and with chunk n, which is left in buf, and
+// decodes the chunks that no file uses. After the last chunk it checks the layer
+// as a whole.
+func (v *verifier) advance(ctx context.Context, l *layerReader, n int, buf *[]byte) (err error) {
+	out := buffers.Get().(*[]byte)
+	defer buffers.Put(out)
 	for l.next <= n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		i := l.next
 		if *buf, err = l.read(*buf); err != nil {
+			return err
+		}
+		if _, used := v.left[step{l.layer, i}]; used {
+			continue
+		}
+		if err := v.decodeChunk(l, i, (*out)[:l.chunks[i].Decoded], *buf); err != nil {
 			return err
 		}
 	}
@@ -227,6 +242,12 @@ func (v *verifier) advance(l *layerReader, n int, buf *[]byte) (err error) {
 		return l.end()
 	}
 	return nil
+}
+
+// decodeChunk decodes chunk i of l, which is encoded, to dst.
+func (v *verifier) decodeChunk(l *layerReader, i int, dst, encoded []byte) error {
+	v.dec.Reset(l.prologue)
+	return v.a.layerFault("decoding", l.layer, l.chunks[i].Offset, v.dec.Decode(dst, encoded))
 }
 
 // decode decodes what fetch has fetched.
@@ -263,10 +284,8 @@ func (v *verifier) rest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if l.next < len(l.chunks) {
-			if err := v.advance(l, len(l.chunks)-1, buf); err != nil {
-				return err
-			}
+		if err := v.advance(ctx, l, len(l.chunks)-1, buf); err != nil {
+			return err
 		}
 	}
 	return nil

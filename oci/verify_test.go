@@ -2,6 +2,8 @@ package oci
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/oras-bsm/oras-bsm/codec"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
@@ -122,7 +125,7 @@ func TestVerifySharedChunks(t *testing.T) {
 		}
 		sameFiles(t, dir, pullNew(t, ref, &PullOptions{Options: Options{Jobs: jobs}, Verify: true}))
 	}
-	v := &verifier{a: openArtifact(t, ref), left: map[step]int{}}
+	v := newVerifier(openArtifact(t, ref), nil)
 	if err := v.plan(); err != nil {
 		t.Fatal(err)
 	}
@@ -138,22 +141,65 @@ func TestVerifySharedChunks(t *testing.T) {
 	}
 }
 
-// The layers of an artifact that no file uses are checked as well.
-func TestVerifyUnusedLayer(t *testing.T) {
+// What no file uses is checked as well: whole layers, without chunks too, and
+// chunks before, between and after those of files.
+func TestVerifyUnused(t *testing.T) {
 	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
-	for _, broken := range []bool{false, true} {
-		f := takeApart(t, ref)
-		unused := forgedLayer{mediaType: mediatypes.FilesLayer, prologue: f.layers[filesLayer].prologue, chunks: f.layers[filesLayer].chunks[:1]}
-		if broken {
-			unused.table = func(c []mediatypes.Chunk) { c[0].SHA256[5] ^= 1 }
+	used := []byte("used")
+	chunk := func(b []byte) []byte {
+		out, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, b)
+		if err != nil {
+			t.Fatal(err)
 		}
-		f.layers = append(f.layers, unused)
-		f.index.Layers = append(f.index.Layers, mediatypes.Layer{Decoded: decodedOf(unused.chunks)})
-		_, err := Verify(t.Context(), f.write(), nil)
-		if broken != errors.Is(err, ErrCorrupt) || !broken && err != nil {
-			t.Errorf("broken %t: error %v", broken, err)
-		}
+		return out
 	}
+	good := chunk([]byte("unused"))
+	wrongHash := resign(good, func(h []byte) { h[12] ^= 1 })
+	for _, tt := range []struct {
+		name  string
+		layer forgedLayer
+		uses  []int64 // offsets of "used" in the decoded layer
+		want  string  // in the error; "": none
+	}{
+		{"one chunk", forgedLayer{chunks: [][]byte{good}}, nil, ""},
+		{"sha256", forgedLayer{chunks: [][]byte{good}, table: func(c []mediatypes.Chunk) { c[0].SHA256[5] ^= 1 }}, nil, "sha256"},
+		{"xxh3", forgedLayer{chunks: [][]byte{wrongHash}}, nil, "their hash"},
+		{"trailer", forgedLayer{chunks: [][]byte{good}, trailer: make([]byte, codec.TrailerSize(1))}, nil, "checking layer 3"},
+		{"no chunk", forgedLayer{}, nil, ""},
+		{"trailer after no chunk", forgedLayer{trailer: make([]byte, codec.TrailerSize(0))}, nil, "checking layer 3"},
+		{"around", forgedLayer{chunks: [][]byte{good, chunk(used), good, chunk(used), good}}, []int64{6, 16}, ""},
+		{"before", forgedLayer{chunks: [][]byte{wrongHash, chunk(used)}}, []int64{6}, "their hash"},
+		{"between", forgedLayer{chunks: [][]byte{chunk(used), wrongHash, chunk(used)}}, []int64{0, 10}, "their hash"},
+		{"between, backwards", forgedLayer{chunks: [][]byte{chunk(used), wrongHash, chunk(used)}}, []int64{10, 0}, "their hash"},
+		{"after", forgedLayer{chunks: [][]byte{chunk(used), wrongHash}}, []int64{0}, "their hash"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := takeApart(t, ref)
+			f.addLayer(tt.layer)
+			for i, at := range tt.uses {
+				f.addFile(fmt.Sprint("z", i), used, mediatypes.Segment{Layer: len(f.layers) - 1, Offset: at, Length: int64(len(used))})
+			}
+			_, err := Verify(t.Context(), f.write(), nil)
+			if tt.want == "" && err != nil || tt.want != "" && (!errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// addLayer adds a layer of opaque chunks.
+func (f *forgery) addLayer(l forgedLayer) {
+	l.mediaType, l.prologue = mediatypes.FilesLayer, f.layers[filesLayer].prologue
+	f.layers = append(f.layers, l)
+	f.index.Layers = append(f.index.Layers, mediatypes.Layer{Decoded: decodedOf(l.chunks)})
+}
+
+// addFile adds an opaque file with these bytes, which are said to be in segs.
+func (f *forgery) addFile(path string, b []byte, segs ...mediatypes.Segment) {
+	sum := sha256.Sum256(b)
+	f.index.Files = append(f.index.Files, mediatypes.File{
+		Path: path, Size: int64(len(b)), Mode: 0o644, SHA256: hex.EncodeToString(sum[:]), Segments: segs,
+	})
 }
 
 func decodedOf(chunks [][]byte) (n int64) {
