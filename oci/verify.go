@@ -91,6 +91,7 @@ type result struct {
 type verifier struct {
 	a       *Artifact
 	opts    *Options
+	ctx     context.Context // of the readers: they outlive the stages of inOrder
 	readers []*layerReader
 	uses    []use
 
@@ -113,6 +114,7 @@ func newVerifier(a *Artifact, o *Options) *verifier {
 const maxHeld = 64 << 20
 
 func (v *verifier) verify(ctx context.Context) error {
+	v.ctx = ctx
 	defer func() {
 		for _, l := range v.readers {
 			if l != nil {
@@ -180,7 +182,7 @@ func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
 		}
 		return fetched{decoded: b}, nil
 	}
-	l, err := v.reader(ctx, s.layer)
+	l, err := v.reader(s.layer)
 	if err != nil {
 		return fetched{}, err
 	}
@@ -207,10 +209,11 @@ func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
 	return fetched{decoded: b}, nil
 }
 
-func (v *verifier) reader(ctx context.Context, i int) (*layerReader, error) {
+// reader returns the reader of layer i, which it opens once.
+func (v *verifier) reader(i int) (*layerReader, error) {
 	if v.readers[i] == nil {
 		var err error
-		if v.readers[i], err = v.a.openLayer(ctx, i, true); err != nil {
+		if v.readers[i], err = v.a.openLayer(v.ctx, i, true); err != nil {
 			return nil, err
 		}
 	}
@@ -280,7 +283,7 @@ func (v *verifier) rest(ctx context.Context) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for i := range v.readers {
-		l, err := v.reader(ctx, i)
+		l, err := v.reader(i)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -185,6 +186,52 @@ func TestVerifyUnused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A layer whose end no file uses is read on after the files were checked, from a
+// source that holds readers to the context that they were opened with.
+func TestVerifyReadsOn(t *testing.T) {
+	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
+	f := takeApart(t, ref)
+	random := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	enc := codec.NewEncoder(codec.Default)
+	used, err := enc.Encode(nil, codec.Bytes, []byte("used"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, err := enc.Encode(nil, codec.Bytes, random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.addLayer(forgedLayer{chunks: [][]byte{used, unused, unused}})
+	f.addFile("z", []byte("used"), mediatypes.Segment{Layer: len(f.layers) - 1, Length: 4})
+	a := openArtifact(t, f.write())
+	a.src = strictSource{a.src}
+	if err := newVerifier(a, (*Options)(nil).withDefaults()).verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// strictSource is a Source whose readers end with their context, as those of a
+// registry do.
+type strictSource struct{ Source }
+
+func (s strictSource) Blob(ctx context.Context, d ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
+	r, err := s.Source.Blob(ctx, d, off, n)
+	return strictReader{r, ctx}, err
+}
+
+type strictReader struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+func (r strictReader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.ReadCloser.Read(b)
 }
 
 // addLayer adds a layer of opaque chunks.
