@@ -26,12 +26,18 @@ type sums struct {
 }
 
 func newSums(x *mediatypes.Index) *sums {
-	s := &sums{index: x, file: -1, tensors: make([][]*mediatypes.Tensor, len(x.Files)), tMD5: md5.New(), tSHA: sha256.New()}
-	for i := range x.Tensors { // by offset, without overlap
+	return &sums{index: x, file: -1, tensors: tensorsByFile(x), tMD5: md5.New(), tSHA: sha256.New()}
+}
+
+// tensorsByFile lists the tensors of each file, by offset and without overlap,
+// as the index has them.
+func tensorsByFile(x *mediatypes.Index) [][]*mediatypes.Tensor {
+	out := make([][]*mediatypes.Tensor, len(x.Files))
+	for i := range x.Tensors {
 		t := &x.Tensors[i]
-		s.tensors[t.File] = append(s.tensors[t.File], t)
+		out[t.File] = append(out[t.File], t)
 	}
-	return s
+	return out
 }
 
 // add takes the next bytes of file, which is the current one or a later one.
