@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
@@ -384,7 +386,7 @@ var hostileLayers = []hostile{
 	{"layer shorter than the index says", byOpen, "", nil, func(_ testing.TB, f *forgery) {
 		f.editManifest = func(_ int, m map[string]any) { m["layers"].([]any)[0] = shorter(m["layers"].([]any)[0]) }
 	}},
-	{"chunks used beyond reason", byPull, "more than", nil, manyUses},
+	{"chunks used beyond reason", byPull, "more than", nil, func(t testing.TB, f *forgery) { manyUses(t, f, 4096, 2000) }},
 }
 
 // shorter returns a layer's descriptor with a smaller size.
@@ -394,25 +396,81 @@ func shorter(v any) map[string]any {
 	return d
 }
 
-// manyUses adds a file of 8 MB that is two thousand times the same four thousand
-// chunks of one byte.
-func manyUses(t testing.TB, f *forgery) {
+// manyUses adds a file of tensors that is times times the same n chunks of one
+// byte.
+func manyUses(t testing.TB, f *forgery, n, times int) {
 	chunk, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, []byte{7})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n, times = 4096, 2000
-	l := forgedLayer{mediaType: mediatypes.FilesLayer, prologue: f.layers[filesLayer].prologue}
-	for range n {
-		l.chunks = append(l.chunks, chunk)
-	}
-	f.layers = append(f.layers, l)
-	f.index.Layers = append(f.index.Layers, mediatypes.Layer{Decoded: n})
-	x := mediatypes.File{Path: "z", Size: n * times, Mode: 0o644, SHA256: strings.Repeat("0", 64)}
+	f.addLayer(forgedLayer{chunks: slices.Repeat([][]byte{chunk}, n)})
+	file, size, sum := len(f.index.Files), int64(n)*int64(times), strings.Repeat("0", 64)
+	x := mediatypes.File{Path: "z.safetensors", Format: "safetensors", Size: size, Mode: 0o644, SHA256: sum}
 	for range times {
-		x.Segments = append(x.Segments, mediatypes.Segment{Layer: len(f.layers) - 1, Length: n})
+		x.Segments = append(x.Segments, mediatypes.Segment{Layer: len(f.layers) - 1, Length: int64(n)})
 	}
 	f.index.Files = append(f.index.Files, x)
+	const tensors = 16
+	for i := range int64(tensors) {
+		f.index.Tensors = append(f.index.Tensors, mediatypes.Tensor{
+			Name: fmt.Sprint("t", i), Dtype: "U8", Shape: []int64{size / tensors}, File: file,
+			Offset: i * (size / tensors), Length: size / tensors, MD5: sum[:32], SHA256: sum,
+		})
+	}
+}
+
+// Inspect does not walk through all uses of all chunks, of which a small index
+// can have more than anyone can wait for, and ends with its context.
+func TestInspectManyUses(t *testing.T) {
+	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
+	f := takeApart(t, ref)
+	const n, times = 1 << 16, 1 << 17
+	manyUses(t, f, n, times)
+	forged := f.write()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := Inspect(ctx, forged, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got int64
+	for _, x := range r.Tensors {
+		if strings.HasPrefix(x.Name, "t") {
+			got += x.Encoded
+		}
+	}
+	if want := int64(times) * n * int64(len(f.layers[len(f.layers)-1].chunks[0])); got != want {
+		t.Errorf("the tensors take %d bytes, want %d", got, want)
+	}
+	a := openArtifact(t, forged)
+	cancel()
+	if _, err := a.report(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v after the context has ended", err)
+	}
+}
+
+// A segment takes of the layer what its runs of chunks take, one by one.
+func TestShareOf(t *testing.T) {
+	var chunks []mediatypes.Chunk
+	var decoded int64
+	offset := int64(40)
+	for _, c := range [][2]int{{30, 10}, {7, 3}, {1000, 1}, {50, 20}} {
+		chunks = append(chunks, mediatypes.Chunk{Offset: offset, Encoded: c[0], Decoded: c[1], DecodedOffset: decoded})
+		offset, decoded = offset+int64(c[0]), decoded+int64(c[1])
+	}
+	for from := range decoded + 1 {
+		for to := from; to <= decoded; to++ {
+			s := mediatypes.Segment{Offset: from, Length: to - from}
+			var want int64
+			for r := range runs(chunks, s) {
+				c := chunks[r.chunk]
+				want += int64(c.Encoded * r.length / c.Decoded)
+			}
+			if got := shareOf(chunks, s); got != want {
+				t.Errorf("bytes %d to %d take %d, want %d", from, to, got, want)
+			}
+		}
+	}
 }
 
 // hostileIndexes are artifacts whose index says what is not so.

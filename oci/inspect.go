@@ -16,14 +16,14 @@ func Inspect(ctx context.Context, ref Reference, o *Options) (*Report, error) {
 		return nil, err
 	}
 	defer a.Close()
-	r, err := a.report()
+	r, err := a.report(ctx)
 	if err != nil {
 		return nil, a.fault("inspecting", err)
 	}
 	return r, nil
 }
 
-func (a *Artifact) report() (*Report, error) {
+func (a *Artifact) report(ctx context.Context) (*Report, error) {
 	r := &Report{
 		Ref: a.ref.String(), Digest: a.Descriptor.Digest, Level: a.Index.Level,
 		Decoded: a.decodedSize(), Encoded: a.encodedSize(),
@@ -49,7 +49,7 @@ func (a *Artifact) report() (*Report, error) {
 	for _, f := range a.Index.Files {
 		r.Files = append(r.Files, FileReport{f.Path, f.Size, f.SHA256, f.Format})
 	}
-	return r, a.reportTensors(r)
+	return r, a.reportTensors(ctx, r)
 }
 
 // layerFamilies returns the family of the first file that uses each layer: the
@@ -65,7 +65,7 @@ func layerFamilies(x *mediatypes.Index) []string {
 }
 
 // reportTensors fills in the tensors and the sums by dtype.
-func (a *Artifact) reportTensors(r *Report) error {
+func (a *Artifact) reportTensors(ctx context.Context, r *Report) error {
 	chunks := make([][]mediatypes.Chunk, len(a.Index.Layers))
 	for i := range chunks {
 		var err error
@@ -78,6 +78,9 @@ func (a *Artifact) reportTensors(r *Report) error {
 	starts := fileStarts(a.Index)
 	r.Tensors = make([]TensorReport, 0, len(a.Index.Tensors))
 	for _, t := range a.Index.Tensors {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		tr := TensorReport{
 			Name: t.Name, File: a.Index.Files[t.File].Path, Dtype: t.Dtype, Shape: t.Shape, MD5: t.MD5, Decoded: t.Length,
 			Segments: []SegmentReport{},
@@ -139,11 +142,23 @@ func cutSegments(segs []mediatypes.Segment, starts []int64, offset, length int64
 }
 
 // shareOf is what segment s takes of the encoded layer: of each chunk, as much
-// as it holds of the decoded bytes.
-func shareOf(chunks []mediatypes.Chunk, s mediatypes.Segment) (encoded int64) {
-	for r := range runs(chunks, s) {
-		c := &chunks[r.chunk]
-		encoded += int64(c.Encoded) * int64(r.length) / int64(c.Decoded)
+// as it holds of the decoded bytes. It looks at the first and the last chunk
+// only: those between follow each other in the blob without a gap.
+func shareOf(chunks []mediatypes.Chunk, s mediatypes.Segment) int64 {
+	if s.Length == 0 {
+		return 0
 	}
-	return encoded
+	end := s.Offset + s.Length
+	first := sort.Search(len(chunks), func(i int) bool { return chunks[i].DecodedOffset+int64(chunks[i].Decoded) > s.Offset })
+	last := sort.Search(len(chunks), func(i int) bool { return chunks[i].DecodedOffset+int64(chunks[i].Decoded) >= end })
+	part := func(i int) int64 {
+		c := &chunks[i]
+		n := min(c.DecodedOffset+int64(c.Decoded), end) - max(c.DecodedOffset, s.Offset)
+		return int64(c.Encoded) * n / int64(c.Decoded)
+	}
+	if first == last {
+		return part(first)
+	}
+	between := chunks[last].Offset - chunks[first+1].Offset
+	return part(first) + between + part(last)
 }
