@@ -217,12 +217,12 @@ func replaceable(ref Reference) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %w", err)
+		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %v", err) //nolint:errorlint // its kind would say that a model is damaged
 	}
 	defer src.Close()
 	x, err := readIndexFile(src.(*layoutSource).files)
 	if err != nil {
-		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %w", err)
+		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %v", err) //nolint:errorlint // its kind would say that a model is damaged
 	}
 	for _, d := range x.entries {
 		if tag := d.Annotations[ocispec.AnnotationRefName]; tag != ref.tag {

@@ -113,7 +113,7 @@ func isDigestLike(s string) bool {
 func parseDigest(s string) (digest.Digest, error) {
 	d := digest.Digest(s)
 	if !isDigestLike(s) || d.Validate() != nil {
-		return "", fmt.Errorf("%w: %.200q is not a sha256 or sha512 digest", ErrCorrupt, s)
+		return "", fmt.Errorf("%.200q is not a sha256 or sha512 digest", s)
 	}
 	return d, nil
 }

@@ -171,9 +171,12 @@ func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
 			open = func() (*os.File, error) { return os.OpenFile(target, flags|unix.O_NOFOLLOW, 0) }
 		}
 	} else if !e.Type().IsRegular() {
-		return nil, fmt.Errorf("%s: only regular files can be part of a model", e.Type())
+		return nil, fmt.Errorf("no regular file (%s): only regular files can be part of a model", e.Type())
 	}
 	f, err := open()
+	if err != nil && e.Type()&fs.ModeSymlink != 0 {
+		return nil, fmt.Errorf("a link that leads out of the directory, or to nothing: put the file in its place: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +186,7 @@ func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: only regular files can be part of a model", info.Mode().Type())
+		return nil, errors.New("a link to what is no regular file: only regular files can be part of a model")
 	}
 	in := &input{path: p, size: info.Size(), mode: 0o644, open: open}
 	if info.Mode()&0o100 != 0 {

@@ -195,7 +195,7 @@ func checkManifest(d ocispec.Descriptor, raw []byte) error {
 // checkDescriptor refuses what must not become a file name, URL or length.
 func checkDescriptor(d ocispec.Descriptor) error {
 	if _, err := parseDigest(d.Digest.String()); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if d.Size < 0 {
 		return fmt.Errorf("%w: size %d", ErrCorrupt, d.Size)
