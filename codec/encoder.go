@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -153,9 +152,6 @@ func appendChunk(dst []byte, method Method, d Dtype, payload, src []byte) []byte
 	putHeader(dst[at:], method, d, len(payload), len(src), xxh3.Hash(src))
 	return append(dst, payload...)
 }
-
-// errTables is the answer to more tables than a prologue holds.
-var errTables = errors.New("too many shared tables")
 
 // cheapest returns which of the tables ids codes the symbols counted in h in the
 // fewest bits, and their cost. All of ids have the same Top.

@@ -117,7 +117,7 @@ func (b *TableBuilder) Build() *Tables {
 		}
 	}
 	if len(t.list) > maxTables || len(t.append(nil)) > maxTableBytes {
-		panic("codec: internal error: " + errTables.Error())
+		panic("codec: internal error: more shared tables than a prologue holds")
 	}
 	return t
 }

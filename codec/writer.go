@@ -52,7 +52,7 @@ func (w *Writer) WriteChunk(chunk []byte) error {
 	return w.err
 }
 
-// Size is the number of bytes written, and DecodedSize what they decode to.
+// Size is the number of bytes written so far.
 func (w *Writer) Size() int64 { return w.size }
 
 // DecodedSize is the number of bytes that the chunks so far decode to.
