@@ -269,11 +269,7 @@ func (p *puller) check(ctx context.Context) error {
 	}
 	bar := p.opts.Progress.Begin("checking", total)
 	defer bar.End()
-	tensors := make([][]*mediatypes.Tensor, len(p.a.Index.Files))
-	for i := range p.a.Index.Tensors {
-		t := &p.a.Index.Tensors[i]
-		tensors[t.File] = append(tensors[t.File], t)
-	}
+	tensors := tensorsByFile(p.a.Index)
 	// Tensors come first: they are the narrower name for what is wrong.
 	g, tensorCtx := errgroup.WithContext(ctx)
 	g.SetLimit(p.opts.Jobs)
