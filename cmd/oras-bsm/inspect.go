@@ -38,11 +38,7 @@ tensors included.`,
 }
 
 func (a *app) inspect(ctx context.Context, name string, tensors, strict bool) error {
-	ref, err := a.reference(name)
-	if err != nil {
-		return err
-	}
-	o, done, err := a.options()
+	ref, o, done, err := a.job(name)
 	if err != nil {
 		return err
 	}

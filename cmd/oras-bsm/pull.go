@@ -41,11 +41,7 @@ taken when they were pushed.`,
 }
 
 func (a *app) pull(ctx context.Context, name, dir string, verify bool) error {
-	ref, err := a.reference(name)
-	if err != nil {
-		return err
-	}
-	o, done, err := a.options()
+	ref, o, done, err := a.job(name)
 	if err != nil {
 		return err
 	}

@@ -74,11 +74,7 @@ func parsePush(level, layerSize string) (*oci.PushOptions, error) {
 }
 
 func (a *app) push(ctx context.Context, name, dir string, opts *oci.PushOptions) error {
-	ref, err := a.reference(name)
-	if err != nil {
-		return err
-	}
-	o, done, err := a.options()
+	ref, o, done, err := a.job(name)
 	if err != nil {
 		return err
 	}

@@ -138,25 +138,19 @@ func completeReference(_ *cobra.Command, args []string, _ string) ([]cobra.Compl
 	return []cobra.Completion{"oci:", "oci-archive:"}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// reference reads the REF of a command line.
-func (a *app) reference(s string) (oci.Reference, error) {
-	ref, err := oci.ParseReference(s, a.plainHTTP)
-	if err != nil {
-		return ref, &usageError{err: err, hint: "oras-bsm help references"}
-	}
-	return ref, nil
-}
-
 // store returns the options of a store.
 func (a *app) store() oci.StoreOptions {
 	return oci.StoreOptions{PlainHTTP: a.plainHTTP, UserAgent: "oras-bsm/" + buildVersion().Version}
 }
 
-// options returns the options of a job. The caller calls done when the job
-// ends, before anything is printed.
-func (a *app) options() (o oci.Options, done func(), err error) {
+// job reads the REF of a command line and returns the options to work on it with.
+// The caller calls done when the work ends, before anything is printed.
+func (a *app) job(name string) (ref oci.Reference, o oci.Options, done func(), err error) {
+	if ref, err = oci.ParseReference(name, a.plainHTTP); err != nil {
+		return ref, o, nil, &usageError{err: err, hint: "oras-bsm help references"}
+	}
 	if a.jobs < 0 {
-		return o, nil, &usageError{err: fmt.Errorf("--jobs %d is negative", a.jobs)}
+		return ref, o, nil, &usageError{err: fmt.Errorf("--jobs %d is negative", a.jobs)}
 	}
 	o = oci.Options{StoreOptions: a.store(), Jobs: a.jobs}
 	out, done := a.stderr, func() {}
@@ -169,7 +163,7 @@ func (a *app) options() (o oci.Options, done func(), err error) {
 		o.Progress = &lines{w: a.stderr}
 	}
 	o.Warn = func(msg string) { _, _ = fmt.Fprintln(out, "warning: "+escape(msg)) }
-	return o, done, nil
+	return ref, o, done, nil
 }
 
 // isTerminal reports whether w is a terminal that can move its cursor and has

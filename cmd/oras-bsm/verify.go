@@ -25,11 +25,7 @@ tensor and of each file. It writes nothing. Damage gives exit code 5.`,
 }
 
 func (a *app) verify(ctx context.Context, name string) error {
-	ref, err := a.reference(name)
-	if err != nil {
-		return err
-	}
-	o, done, err := a.options()
+	ref, o, done, err := a.job(name)
 	if err != nil {
 		return err
 	}
