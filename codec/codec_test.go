@@ -224,26 +224,7 @@ func layer(t testing.TB, limit int) (encoded, decoded []byte) {
 }
 
 // readAll reads a layer front to back.
-func readAll(r io.Reader) (decoded []byte, err error) {
-	l, err := NewReader(r)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		c, err := l.Next()
-		if errors.Is(err, io.EOF) {
-			return decoded, nil
-		}
-		if err != nil {
-			return decoded, err
-		}
-		dst := make([]byte, c.Decoded)
-		if err := l.Decode(dst); err != nil {
-			return decoded, err
-		}
-		decoded = append(decoded, dst...)
-	}
-}
+func readAll(r io.Reader) (decoded []byte, err error) { return readBounded(r, math.MaxInt) }
 
 func TestReaders(t *testing.T) {
 	encoded, want := layer(t, 200<<10)

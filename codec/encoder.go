@@ -156,7 +156,7 @@ func appendChunk(dst []byte, method Method, d Dtype, payload, src []byte) []byte
 // cheapest returns which of the tables ids codes the symbols counted in h in the
 // fewest bits, and their cost. All of ids have the same Top.
 func (t *Tables) cheapest(ids []int, f *kernel.Float, h *kernel.Histogram) (id int, cost int64) {
-	syms := occurring(h, f.TopLimit()-t.list[ids[0]].table.Top)
+	syms := folded(occurring(h), f.TopLimit()-t.list[ids[0]].table.Top)
 	cost = math.MaxInt64
 	for _, i := range ids {
 		if c := tableCost(t.list[i].table, syms); c < cost {

@@ -82,7 +82,7 @@ func FuzzReader(f *testing.F) {
 // errStop ends reading a layer that decodes to more than a test wants.
 var errStop = errors.New("enough")
 
-// readBounded is readAll of at most limit decoded bytes.
+// readBounded reads a layer front to back, and at most limit decoded bytes of it.
 func readBounded(r io.Reader, limit int) (decoded []byte, err error) {
 	l, err := NewReader(r)
 	if err != nil {

@@ -29,25 +29,32 @@ type symbolCount struct {
 	count int64
 }
 
-// occurring lists the values that occur, in order, with shift bits taken off.
-func occurring(h *kernel.Histogram, shift uint) (list []symbolCount) {
+// occurring lists the values that occur, in order.
+func occurring(h *kernel.Histogram) (list []symbolCount) {
 	for v, c := range h {
-		if c == 0 {
-			continue
-		}
-		v >>= shift
-		if n := len(list); n > 0 && list[n-1].value == v {
-			list[n-1].count += int64(c)
-		} else {
+		if c != 0 {
 			list = append(list, symbolCount{v, int64(c)})
 		}
 	}
 	return list
 }
 
+// folded returns list, which is in order, with shift bits taken off the values.
+func folded(list []symbolCount, shift uint) (out []symbolCount) {
+	for _, s := range list {
+		s.value >>= shift
+		if n := len(out); n > 0 && out[n-1].value == s.value {
+			out[n-1].count += s.count
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // byCount lists the values that occur, most frequent first.
 func byCount(h *kernel.Histogram) (list []symbolCount, total int64) {
-	list = occurring(h, 0)
+	list = occurring(h)
 	for _, s := range list {
 		total += s.count
 	}

@@ -95,7 +95,7 @@ func (b *TableBuilder) Add(d Dtype, src []byte) {
 	}
 	clear(b.hist[:])
 	kernel.Count(&b.hist, *f, src)
-	s := sample{syms: occurring(&b.hist, 0)}
+	s := sample{syms: occurring(&b.hist)}
 	for _, c := range s.syms {
 		s.mean += int64(c.value) * c.count
 		s.count += c.count
@@ -130,33 +130,18 @@ func cluster(samples []sample, f kernel.Float) []*kernel.Table {
 	var best []*kernel.Table
 	bestCost := int64(math.MaxInt64)
 	for top := range min(2, f.TopLimit()) + 1 {
-		folded := make([]sample, len(order))
-		for i, s := range order {
-			folded[i] = s.folded(f.TopLimit() - top)
+		coarse := slices.Clone(order)
+		for i := range coarse {
+			coarse[i].syms = folded(coarse[i].syms, f.TopLimit()-top)
 		}
 		for k := 1; k <= min(maxPerDtype, len(order)); k *= 2 {
-			tables, cost := lloyd(folded, k, top, f.RestBits(top))
+			tables, cost := lloyd(coarse, k, top, f.RestBits(top))
 			if cost < bestCost {
 				best, bestCost = tables, cost
 			}
 		}
 	}
 	return best
-}
-
-// folded returns s with shift bits taken off the values.
-func (s sample) folded(shift uint) sample {
-	var syms []symbolCount
-	for _, c := range s.syms {
-		c.value >>= shift
-		if n := len(syms); n > 0 && syms[n-1].value == c.value {
-			syms[n-1].count += c.count
-		} else {
-			syms = append(syms, c)
-		}
-	}
-	s.syms = syms
-	return s
 }
 
 // rounds of Lloyd's algorithm; later ones gain next to nothing.
