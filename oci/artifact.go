@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -155,15 +156,9 @@ func (a *Artifact) addManifest(raw []byte, d ocispec.Descriptor) error {
 }
 
 func sameLayers(a, b []ocispec.Descriptor) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Digest != b[i].Digest || a[i].Size != b[i].Size || a[i].MediaType != b[i].MediaType {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a, b, func(a, b ocispec.Descriptor) bool {
+		return a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType
+	})
 }
 
 // readIndex reads, checks and parses the index layer d.
@@ -215,7 +210,7 @@ func decodeBytes(r io.Reader, limit int64) ([]byte, error) {
 	var doc bytes.Buffer
 	for {
 		c, err := lr.Next()
-		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, io.EOF) {
 			return doc.Bytes(), nil
 		}
 		if err != nil {

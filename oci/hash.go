@@ -5,7 +5,7 @@ import (
 	"crypto/md5" //nolint:gosec // a check sum that users compare with other tools, not a protection
 	"crypto/sha256"
 	"encoding/hex"
-	"hash"
+	"io"
 	"slices"
 	"sync"
 
@@ -71,24 +71,15 @@ func (in *input) hashFile(ctx context.Context, bar Bar) ([][]uint64, error) {
 func (p *piece) hashTensor(ctx context.Context) error {
 	m, s := md5.New(), sha256.New()
 	var err error
-	if p.sums, err = p.each(ctx, both{m, s}, noProgress{}); err != nil {
+	if p.sums, err = p.each(ctx, io.MultiWriter(m, s), noProgress{}); err != nil {
 		return err
 	}
 	p.md5, p.sha256 = hex.EncodeToString(m.Sum(nil)), hex.EncodeToString(s.Sum(nil))
 	return nil
 }
 
-// both is a hash.Hash of two, as far as Write goes.
-type both struct{ a, b hash.Hash }
-
-func (w both) Write(b []byte) (int, error) {
-	w.a.Write(b)
-	w.b.Write(b)
-	return len(b), nil
-}
-
 // each writes the bytes of p to w and returns the xxh3 of every chunk of them.
-func (p *piece) each(ctx context.Context, w interface{ Write([]byte) (int, error) }, bar Bar) ([]uint64, error) {
+func (p *piece) each(ctx context.Context, w io.Writer, bar Bar) ([]uint64, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	size := int64(p.dtype.ChunkSize())

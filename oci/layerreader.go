@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -102,10 +103,7 @@ func (l *layerReader) again(ctx context.Context, i int, buf []byte) ([]byte, err
 // fill reads chunk i from r into buf, growing it if it must, and checks it.
 func (l *layerReader) fill(r io.Reader, i int, buf []byte) ([]byte, error) {
 	c := &l.chunks[i]
-	if cap(buf) < c.Encoded {
-		buf = make([]byte, c.Encoded)
-	}
-	buf = buf[:c.Encoded]
+	buf = slices.Grow(buf[:0], c.Encoded)[:c.Encoded]
 	_, err := io.ReadFull(r, buf)
 	if err != nil {
 		err = short(err)

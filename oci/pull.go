@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -224,10 +225,7 @@ func (p *puller) decode(l *layerReader, n int, s *slot, to []scatter) error {
 		s.dec = codec.NewDecoder(l.prologue)
 	}
 	s.dec.Reset(l.prologue)
-	if cap(s.decoded) < c.Decoded {
-		s.decoded = make([]byte, c.Decoded)
-	}
-	s.decoded = s.decoded[:c.Decoded]
+	s.decoded = slices.Grow(s.decoded[:0], c.Decoded)[:c.Decoded]
 	if err := s.dec.Decode(s.decoded, s.encoded); err != nil {
 		return p.a.layerFault("decoding", l.layer, c.Offset, err)
 	}

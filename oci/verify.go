@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -75,9 +74,8 @@ type use struct {
 // fetched is a chunk on its way to be decoded; one that has more uses to come is
 // decoded already.
 type fetched struct {
-	encoded  *[]byte
-	prologue *codec.Prologue
-	decoded  []byte
+	encoded *[]byte
+	decoded []byte
 }
 
 // result is the bytes of a use; buf goes back to buffers.
@@ -197,11 +195,11 @@ func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
 	}
 	size := l.chunks[s.chunk].Decoded
 	if v.left[s] == 0 || v.heldSum+size > maxHeld {
-		return fetched{encoded: buf, prologue: l.prologue}, nil
+		return fetched{encoded: buf}, nil
 	}
 	defer buffers.Put(buf)
 	b := make([]byte, size)
-	if err := v.decodeChunk(l, s.chunk, b, *buf); err != nil {
+	if err := v.decodeChunk(v.dec, l, s.chunk, b, *buf); err != nil {
 		return fetched{}, err
 	}
 	v.held[s] = b
@@ -237,7 +235,7 @@ func (v *verifier) advance(ctx context.Context, l *layerReader, n int, buf *[]by
 		if _, used := v.left[step{l.layer, i}]; used {
 			continue
 		}
-		if err := v.decodeChunk(l, i, (*out)[:l.chunks[i].Decoded], *buf); err != nil {
+		if err := v.decodeChunk(v.dec, l, i, (*out)[:l.chunks[i].Decoded], *buf); err != nil {
 			return err
 		}
 	}
@@ -248,9 +246,9 @@ func (v *verifier) advance(ctx context.Context, l *layerReader, n int, buf *[]by
 }
 
 // decodeChunk decodes chunk i of l, which is encoded, to dst.
-func (v *verifier) decodeChunk(l *layerReader, i int, dst, encoded []byte) error {
-	v.dec.Reset(l.prologue)
-	return v.a.layerFault("decoding", l.layer, l.chunks[i].Offset, v.dec.Decode(dst, encoded))
+func (v *verifier) decodeChunk(dec *codec.Decoder, l *layerReader, i int, dst, encoded []byte) error {
+	dec.Reset(l.prologue)
+	return v.a.layerFault("decoding", l.layer, l.chunks[i].Offset, dec.Decode(dst, encoded))
 }
 
 // decode decodes what fetch has fetched.
@@ -260,20 +258,16 @@ func (v *verifier) decode(i int, f fetched) (result, error) {
 		return result{b: f.decoded[u.from : u.from+u.length]}, nil
 	}
 	defer buffers.Put(f.encoded)
+	l := v.readers[u.layer]
 	dec, _ := v.pool.Get().(*codec.Decoder)
 	if dec == nil {
-		dec = codec.NewDecoder(f.prologue)
+		dec = codec.NewDecoder(l.prologue)
 	}
 	defer v.pool.Put(dec)
-	dec.Reset(f.prologue)
-	c, err := codec.ParseChunk(*f.encoded)
-	if err != nil || c.Decoded < u.from+u.length {
-		return result{}, v.a.layerFault("decoding", u.layer, 0, cmp.Or(err, ErrCorrupt))
-	}
 	buf := buffers.Get().(*[]byte)
-	b := (*buf)[:c.Decoded]
-	if err := dec.Decode(b, *f.encoded); err != nil {
-		return result{}, v.a.layerFault("decoding", u.layer, v.readers[u.layer].chunks[u.chunk].Offset, err)
+	b := (*buf)[:l.chunks[u.chunk].Decoded]
+	if err := v.decodeChunk(dec, l, u.chunk, b, *f.encoded); err != nil {
+		return result{}, err
 	}
 	return result{b[u.from : u.from+u.length], buf}, nil
 }
