@@ -189,6 +189,9 @@ func (p *pusher) index(ctx context.Context, layers []*layer) (*layer, error) {
 	if err := encodeBytes(&b, p.level, raw); err != nil {
 		return nil, fmt.Errorf("writing index: %w", err)
 	}
+	if err := decodesTo(b.Bytes(), raw); err != nil {
+		return nil, fmt.Errorf("writing index: %w", err)
+	}
 	l := &layer{group: &group{mediaType: mediatypes.IndexLayer}, decoded: int64(len(raw))}
 	l.desc, err = putBlob(ctx, p.target, mediatypes.IndexLayer, b.Bytes())
 	return l, err
@@ -213,6 +216,18 @@ func encodeBytes(w io.Writer, level codec.Level, b []byte) error {
 		b = b[n:]
 	}
 	return lw.Close()
+}
+
+// decodesTo checks that a layer of opaque bytes decodes to want.
+func decodesTo(encoded, want []byte) error {
+	back, err := decodeBytes(bytes.NewReader(encoded), int64(len(want)))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errLossy, err)
+	}
+	if !bytes.Equal(back, want) {
+		return errLossy
+	}
+	return nil
 }
 
 // document describes the model: mediatypes/ARTIFACT.md, "The index document".

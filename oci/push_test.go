@@ -315,3 +315,27 @@ func TestPushTargetFails(t *testing.T) {
 		}
 	}
 }
+
+// TestDecodesTo proves that push would notice an index layer that does not give
+// back what it was made from.
+func TestDecodesTo(t *testing.T) {
+	want := bytes.Repeat([]byte("index"), 1000)
+	var b bytes.Buffer
+	if err := encodeBytes(&b, codec.Default, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := decodesTo(b.Bytes(), want); err != nil {
+		t.Error(err)
+	}
+	damaged := bytes.Clone(b.Bytes())
+	damaged[len(damaged)/2] ^= 1
+	other := bytes.Clone(want)
+	other[0] ^= 1
+	for name, err := range map[string]error{
+		"damaged": decodesTo(damaged, want), "other bytes": decodesTo(b.Bytes(), other), "fewer bytes": decodesTo(b.Bytes(), want[1:]),
+	} {
+		if !errors.Is(err, errLossy) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
