@@ -58,7 +58,7 @@ func (f *File) check() *Error {
 		return wrong("/mode", "mode %#o is neither 0644 nor 0755", f.Mode)
 	case !isHex(f.SHA256, 64):
 		return wrong("/sha256", "not 64 lower-case hex digits")
-	case f.Format != "" && f.Format != "safetensors":
+	case f.Format != "" && f.Format != FormatSafetensors && f.Format != FormatGGUF:
 		return wrong("/format", "unknown format %q", printable(f.Format))
 	}
 	return nil
@@ -85,25 +85,21 @@ func (t *Tensor) check() *Error {
 	case t.Base != nil:
 		return wrong("/base", "is reserved")
 	}
-	return t.checkShape()
+	_, err := t.elements()
+	return err
 }
 
-// checkShape reports whether the shape's elements, each of a whole number of
-// bits, can fill the length.
-func (t *Tensor) checkShape() *Error {
+// elements returns the product of the dimensions.
+func (t *Tensor) elements() (uint64, *Error) {
 	n := uint64(1)
 	for i, d := range t.Shape {
 		hi, lo := bits.Mul64(n, uint64(d))
 		if d < 0 || hi != 0 || lo > math.MaxInt64 {
-			return wrong(fmt.Sprintf("/shape/%d", i), "dimension %d is negative or too large", d)
+			return 0, wrong(fmt.Sprintf("/shape/%d", i), "dimension %d is negative or too large", d)
 		}
 		n = lo
 	}
-	hi, lo := bits.Mul64(uint64(t.Length), 8)
-	if (n == 0) != (t.Length == 0) || n != 0 && bits.Rem64(hi, lo, n) != 0 {
-		return wrong("/length", "%d bytes cannot hold %d elements", t.Length, n)
-	}
-	return nil
+	return n, nil
 }
 
 // checkAcross reports what is wrong between the elements, each of which was
@@ -213,12 +209,15 @@ func (x *Index) checkTensors() *Error {
 		}
 		f := &x.Files[file]
 		switch {
-		case f.Format != "safetensors":
+		case f.Format == "":
 			return at("/file", "file %d holds no tensors", file)
 		case t.Offset < end:
 			return at("/offset", "%d is before the end of the tensor before it, %d", t.Offset, end)
 		case t.Offset+t.Length > f.Size:
 			return at("/offset", "range of %d bytes at %d is not in its file of %d", t.Length, t.Offset, f.Size)
+		}
+		if err := t.checkLength(f.Format); err != nil {
+			return at("/length", "%s", err.Reason)
 		}
 		end = t.Offset + t.Length
 		if _, ok := names[t.Name]; ok {
@@ -265,8 +264,9 @@ func isHex(s string, n int) bool {
 	return true
 }
 
-// isDtype reports whether s is spelled like a dtype of safetensors: BF16,
-// F8_E4M3. Which there are is for package safetensors to know.
+// isDtype reports whether s is spelled like a dtype of safetensors or a type of
+// ggml: BF16, F8_E4M3, Q4_K. Which there are is for the parsers of those formats
+// to know.
 func isDtype(s string) bool {
 	if s == "" || len(s) > 32 {
 		return false

@@ -64,6 +64,12 @@ func FuzzParseIndex(f *testing.F) {
 	} {
 		f.Add(bytes.Replace(text, []byte(edit.old), []byte(edit.new), 1), tables, false)
 	}
+	x, chunks = ggufModel()
+	doc = marshal(f, x, chunks)
+	text, _ = splitIndex(doc)
+	tables = doc[len(doc)-records(chunks)*recordSize:]
+	f.Add(text, tables, false)
+	f.Add(bytes.Replace(text, []byte(`"shape":[32]`), []byte(`"shape":[64]`), 1), tables, false)
 	// The JSON and the tables are mutated apart and framed, else hardly any
 	// input gets past the frame; whole tells to parse the first as it is.
 	f.Fuzz(func(t *testing.T, text, tables []byte, whole bool) {
@@ -127,6 +133,10 @@ func checkFilesFit(t *testing.T, x *Index) {
 	for _, v := range x.Tensors {
 		if v.Offset+v.Length > x.Files[v.File].Size {
 			t.Errorf("tensor %q leaves its file", v.Name)
+		}
+		n := product(v.Shape)
+		if b, known := blocks[v.Dtype]; known && x.Files[v.File].Format == FormatGGUF && v.Length*b.elements != n*b.bytes {
+			t.Errorf("tensor %q: %d bytes of %s %v", v.Name, v.Length, v.Dtype, v.Shape)
 		}
 	}
 }

@@ -63,7 +63,7 @@ type File struct {
 	Size     int64     `json:"size"`
 	Mode     uint32    `json:"mode"`            // 0644 or 0755
 	SHA256   string    `json:"sha256"`          // lower-case hex
-	Format   string    `json:"format,omitzero"` // "safetensors", or "" for opaque bytes
+	Format   string    `json:"format,omitzero"` // FormatSafetensors, FormatGGUF, or "" for opaque bytes
 	Segments []Segment `json:"segments"`
 }
 
@@ -75,9 +75,9 @@ type Segment struct {
 
 // A Tensor is a range of the bytes of a file.
 type Tensor struct {
-	Name   string  `json:"name"` // any UTF-8: escape it before it is shown
-	Dtype  string  `json:"dtype"`
-	Shape  []int64 `json:"shape"` // empty for a scalar
+	Name   string  `json:"name"`  // any UTF-8: escape it before it is shown
+	Dtype  string  `json:"dtype"` // as the file's format spells it
+	Shape  []int64 `json:"shape"` // the slowest dimension first; empty for a scalar
 	File   int     `json:"file"`
 	Offset int64   `json:"offset"` // from the start of the file
 	Length int64   `json:"length"`

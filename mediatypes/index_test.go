@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"strings"
@@ -196,7 +197,7 @@ func TestHostileIndex(t *testing.T) {
 		{"mode missing", "/files/2/mode", func(x *Index) { x.Files[2].Mode = 0 }},
 		{"file hash short", "/files/0/sha256", func(x *Index) { x.Files[0].SHA256 = x.Files[0].SHA256[1:] }},
 		{"file hash upper case", "/files/0/sha256", func(x *Index) { x.Files[0].SHA256 = strings.ToUpper(x.Files[0].SHA256) }},
-		{"format", "/files/2/format", func(x *Index) { x.Files[2].Format = "gguf" }},
+		{"format", "/files/2/format", func(x *Index) { x.Files[2].Format = "onnx" }},
 		{"segment layer", "/files/0/segments/1", func(x *Index) { x.Files[0].Segments[1].Layer = 3 }},
 		{"segment of length zero", "/files/0/segments/1", func(x *Index) { x.Files[0].Segments[1].Length = 0 }},
 		{"segment negative", "/files/0/segments/1", func(x *Index) { x.Files[0].Segments[1].Offset = -1 }},
@@ -266,6 +267,64 @@ func TestHostileIndex(t *testing.T) {
 			refused(t, err, "index document "+tt.object)
 		})
 	}
+}
+
+// TestGGUF has lengths that agree with the types of ggml, and others that do not.
+func TestGGUF(t *testing.T) {
+	x, chunks := ggufModel()
+	y, err := ParseIndex(marshal(t, x, chunks))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x, y, sameIndex); diff != "" {
+		t.Errorf("index after a round trip:\n%s", diff)
+	}
+	tests := []struct {
+		name   string
+		tensor int
+		dtype  string
+		shape  []int64
+		length int64
+		ok     bool
+	}{
+		{"as it is", 0, "Q8_0", []int64{1, 32}, 34, true},
+		{"another type of this length", 0, "BF16", []int64{17}, 34, true},
+		{"scalar", 1, "F64", []int64{}, 8, true},
+		{"nothing of a type", 0, "Q8_0", []int64{3, 0}, 0, true},
+		{"unknown type with padding", 2, "GGML_99", []int64{5}, 7, true},
+		{"unknown type of part of a byte", 2, "GGML_99", []int64{999}, 7, true},
+		{"unknown type without bytes", 2, "GGML_99", []int64{5}, 0, false},
+		{"unknown type without elements", 2, "GGML_99", []int64{0}, 7, false},
+		{"a byte short", 0, "Q8_0", []int64{1, 32}, 33, false},
+		{"a block short", 0, "Q4_0", []int64{2, 32}, 18, false},
+		{"a block too many", 1, "Q4_0", []int64{0}, 18, false},
+		{"half a block in each row", 1, "Q4_0", []int64{2, 16}, 18, false},
+		{"part of a block", 1, "Q4_0", []int64{16}, 18, false},
+		{"scalar of blocks", 1, "Q4_0", []int64{}, 18, false},
+		{"bits of an element", 0, "I8", []int64{17}, 34, false},
+		{"blocks that overflow", 0, "Q4_0", []int64{1 << 62}, 34, false},
+		{"type of the other format", 0, "BF16", []int64{34}, 34, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			x, chunks := ggufModel()
+			v := &x.Tensors[tt.tensor]
+			v.Dtype, v.Shape, v.Length = tt.dtype, tt.shape, tt.length
+			_, err := MarshalIndex(x, chunks)
+			if tt.ok {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			refused(t, err, fmt.Sprintf("index document /tensors/%d/length", tt.tensor))
+		})
+	}
+	// In safetensors, a type of ggml is a dtype that is not known, of whole bits.
+	x, chunks = ggufModel()
+	x.Files[0].Path, x.Files[0].Format = "model.safetensors", FormatSafetensors
+	_, err = MarshalIndex(x, chunks)
+	refused(t, err, "index document /tensors/0/length")
 }
 
 // TestHostileJSON edits the text of a good index.

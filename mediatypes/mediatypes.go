@@ -47,6 +47,12 @@ const (
 	AnnotationDtypes = "org.oras-bsm.dtypes"
 )
 
+// The formats of a file that holds tensors (ARTIFACT.md, "Index document").
+const (
+	FormatSafetensors = "safetensors"
+	FormatGGUF        = "gguf"
+)
+
 // Limits on what the parsers accept (ARTIFACT.md, "Limits"). Sizes are bytes.
 const (
 	// MaxManifestSize bounds a manifest and an image index.

@@ -235,3 +235,37 @@ func smallModel() (*Index, [][]Chunk) {
 	}
 	return x, chunks
 }
+
+// ggufModel is one GGUF file: tensors of two types with padding between them,
+// and one of a type that is not known.
+func ggufModel() (*Index, [][]Chunk) {
+	zero := 0
+	tensor := func(name, dtype string, offset, length int64, dims ...int64) Tensor {
+		sum := md5.Sum([]byte(name))
+		return Tensor{
+			Name: name, Dtype: dtype, Shape: dims, Offset: offset, Length: length,
+			MD5: hex.EncodeToString(sum[:]), SHA256: testHash(name),
+		}
+	}
+	x := &Index{
+		Version: IndexVersion, Level: "default",
+		Layers: []Layer{
+			{MediaType: BlockLayer, Decoded: 34 + 18 + 7, Stack: "blk", Block: &zero},
+			{MediaType: FilesLayer, Decoded: 64 + 30 + 14},
+		},
+		Files: []File{{
+			Path: "model.gguf", Size: 167, Mode: 0o644, SHA256: testHash(0), Format: FormatGGUF,
+			Segments: []Segment{{1, 0, 64}, {0, 0, 34}, {1, 64, 30}, {0, 34, 18}, {1, 94, 14}, {0, 52, 7}},
+		}},
+		Tensors: []Tensor{
+			tensor("blk.0.ffn_up.weight", "Q8_0", 64, 34, 1, 32),
+			tensor("blk.0.ffn_down.weight", "Q4_0", 128, 18, 32),
+			tensor("blk.0.new", "GGML_99", 160, 7, 5),
+		},
+	}
+	chunks := make([][]Chunk, len(x.Layers))
+	for i := range x.Layers {
+		chunks[i] = x.Layers[i].cut(i, 16)
+	}
+	return x, chunks
+}

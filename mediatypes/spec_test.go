@@ -1,6 +1,7 @@
 package mediatypes
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -31,8 +32,18 @@ func TestSpecification(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	for name, b := range blocks {
+		size := fmt.Sprintf("%d/%d", b.bytes, b.elements)
+		found := false
+		for line := range strings.Lines(string(spec)) {
+			found = found || strings.Contains(line, size) && strings.Contains(line, "`"+name+"`")
+		}
+		if !found {
+			t.Errorf("does not say that %s has blocks of %s", name, size)
+		}
+	}
 	for _, name := range []string{
-		ArtifactType, BlockLayer, FilesLayer, IndexLayer,
+		FormatSafetensors, FormatGGUF, ArtifactType, BlockLayer, FilesLayer, IndexLayer,
 		AnnotationTitle, AnnotationStack, AnnotationBlock, AnnotationDecoded, AnnotationDtypes,
 	} {
 		if !strings.Contains(string(spec), "`"+name+"`") {
