@@ -13,6 +13,7 @@ var stacks = map[string]bool{
 	"layers":     true, // Llama, Mistral, Mixtral, Qwen, Gemma, Phi, OPT, GPT-NeoX, Mamba, Whisper, CLIP
 	"layer":      true, // BERT, RoBERTa, ViT
 	"h":          true, // GPT-2, Falcon, BLOOM
+	"blk":        true, // GGUF
 	"block":      true, // T5
 	"blocks":     true, // RWKV, MPT, DiT, timm, AI-Writer
 	"resblocks":  true, // OpenCLIP
@@ -75,6 +76,6 @@ var shard = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
 // the extension and the shard's number. Blocks of the same name in two families
 // are different blocks.
 func family(path string) string {
-	path = strings.TrimSuffix(path, ".safetensors")
+	path = strings.TrimSuffix(strings.TrimSuffix(path, ".safetensors"), ".gguf")
 	return shard.ReplaceAllString(path, "")
 }

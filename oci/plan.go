@@ -30,10 +30,12 @@ type group struct {
 	size      int64
 }
 
-// share finds pieces with the same bytes. The first stands for all.
+// share finds pieces with the same bytes. The first stands for all. For a tensor
+// that is always another tensor, also where the codec takes both for bytes.
 func share(ins []*input) {
 	type key struct {
 		dtype  codec.Dtype
+		tensor bool
 		sha256 string
 	}
 	first := map[key]*piece{}
@@ -42,7 +44,7 @@ func share(ins []*input) {
 			if p.sha256 == "" || p.length < minShared {
 				continue
 			}
-			k := key{p.dtype, p.sha256}
+			k := key{p.dtype, p.tensor != nil, p.sha256}
 			if f, ok := first[k]; ok {
 				p.same = f
 			} else {

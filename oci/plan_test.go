@@ -17,8 +17,7 @@ var dtypes = []string{
 	"I16", "U16", "F16", "BF16", "I32", "U32", "F32", "C64", "F64", "I64", "U64",
 }
 
-// A tensor is never of dtype Bytes: those are the bytes of files, and what is
-// shared must be a tensor on both sides.
+// A tensor of safetensors is never of dtype Bytes, which would compress it badly.
 func TestEveryDtypeIsKnown(t *testing.T) {
 	for _, d := range dtypes {
 		bits, ok := safetensors.Bits(d)
@@ -65,7 +64,7 @@ func inputOf(path string, tensors ...any) *input {
 	at := int64(100)
 	for i := 0; i < len(tensors); i += 2 {
 		n := int64(tensors[i+1].(int))
-		in.pieces = append(in.pieces, &piece{in: in, offset: at, length: n, dtype: codec.BF16, tensor: &safetensors.Tensor{Name: tensors[i].(string)}})
+		in.pieces = append(in.pieces, &piece{in: in, offset: at, length: n, dtype: codec.BF16, tensor: &mediatypes.Tensor{Name: tensors[i].(string)}})
 		at += n
 	}
 	in.size = at

@@ -24,8 +24,8 @@ const uploads = 2
 // Push encodes the model in directory dir and stores it under ref. Every chunk
 // is decoded back and compared before its layer leaves the machine, and the tag
 // is written last. The same directory gives the same digest. Files named
-// *.safetensors that the strict parser refuses are stored as opaque bytes, and
-// o.Warn says so.
+// *.safetensors or *.gguf that the strict parsers refuse are stored as opaque
+// bytes, and o.Warn says so.
 func Push(ctx context.Context, ref Reference, dir string, o *PushOptions) (*PushResult, error) {
 	start := time.Now()
 	if o == nil {

@@ -75,7 +75,7 @@ type FileReport struct {
 	Path   string `json:"path"`
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
-	Format string `json:"format,omitempty"` // "safetensors", or empty for opaque bytes
+	Format string `json:"format,omitempty"` // "safetensors", "gguf", or empty for opaque bytes
 }
 
 // TensorReport is a tensor. Encoded is its share of the chunks it lies in, 0 for

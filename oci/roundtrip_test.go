@@ -3,6 +3,7 @@ package oci
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func roundTrips(t testing.TB) map[string]modelFiles {
 	}
 	borders["model.safetensors"] = tensorFile(t, edge...)
 
-	return map[string]modelFiles{
+	models := map[string]modelFiles{
 		"small": smallModel(t),
 		"shards": func() modelFiles {
 			// Both borders cut a block.
@@ -111,6 +112,8 @@ func roundTrips(t testing.TB) map[string]modelFiles {
 			"broken/model.safetensors": []byte("no safetensors at all"),
 		},
 	}
+	maps.Copy(models, ggufModels(t))
+	return models
 }
 
 func TestRoundTrip(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oras-bsm/oras-bsm/codec"
+	"github.com/oras-bsm/oras-bsm/codec/gguf"
 	"github.com/oras-bsm/oras-bsm/codec/safetensors"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
@@ -26,7 +27,7 @@ type input struct {
 	path   string // slash-separated, relative to the directory
 	size   int64
 	mode   uint32
-	format string // "safetensors" or ""
+	format string // mediatypes.FormatSafetensors, FormatGGUF or ""
 	sha256 string // hex; set by hashing
 	pieces []*piece
 	open   func() (*os.File, error)
@@ -39,9 +40,9 @@ type piece struct {
 	offset int64
 	length int64
 	dtype  codec.Dtype
-	tensor *safetensors.Tensor // nil: no tensor
+	tensor *mediatypes.Tensor // without its file and hashes; nil: no tensor
 
-	sums   []uint64 // xxh3 of each codec.ChunkSize bytes, against changes of the file
+	sums   []uint64 // xxh3 of each readSize bytes, against changes of the file
 	md5    string   // hex, of a tensor
 	sha256 string   // hex, of a tensor or a whole file
 
@@ -65,6 +66,11 @@ func (in *input) readAt(b []byte, offset int64) error {
 		return fail("reading", in.path, err)
 	}
 	defer f.Close()
+	return in.readFrom(f, b, offset)
+}
+
+// readFrom is readAt with the file opened already.
+func (in *input) readFrom(f *os.File, b []byte, offset int64) error {
 	n, err := f.ReadAt(b, offset)
 	if n == len(b) {
 		return nil
@@ -138,8 +144,10 @@ func scan(root *os.Root, dir string, warn func(string)) ([]*input, error) {
 		if err := in.cut(warn); err != nil {
 			return nil, err
 		}
-		if in.format != "" {
-			tensors += len(in.pieces) - 1
+		for _, p := range in.pieces {
+			if p.tensor != nil {
+				tensors++
+			}
 		}
 		if tensors > mediatypes.MaxTensors {
 			return nil, fail("reading", dir, fmt.Errorf("more than %d tensors", mediatypes.MaxTensors))
@@ -195,53 +203,97 @@ func newInput(root *os.Root, dir, p string, e fs.DirEntry) (*input, error) {
 	return in, nil
 }
 
-// cut divides the file into pieces: the header and the tensors of a safetensors
-// file; any other file, and what only looks like one, is a piece of its own.
+// cut divides the file into pieces: the tensors of a safetensors or GGUF file,
+// and what lies before, between and after them; any other file, and what only
+// looks like one, is a piece of its own.
 func (in *input) cut(warn func(string)) error {
-	if strings.HasSuffix(strings.ToLower(in.path), ".safetensors") {
-		header, err := in.parse()
-		var bad *safetensors.Error
-		switch {
-		case err == nil:
-			in.format = "safetensors"
-			in.tensors(header)
-			return nil
-		case !errors.As(err, &bad):
-			return fail("reading", in.path, err)
+	tensors, err := in.tensors()
+	if refused(err) {
+		warn(fmt.Sprintf("%s is stored as opaque bytes: %s", in.path, in.why(err)))
+		in.format, err = "", nil
+	}
+	if err != nil {
+		return fail("reading", in.path, err)
+	}
+	at := int64(0)
+	rest := func(end int64) {
+		if at < end {
+			in.pieces = append(in.pieces, &piece{in: in, offset: at, length: end - at})
 		}
-		warn(fmt.Sprintf("%s is stored as opaque bytes: %s", in.path, in.why(bad)))
 	}
-	if in.size > 0 {
-		in.pieces = []*piece{{in: in, length: in.size}}
+	for i := range tensors {
+		t := &tensors[i]
+		rest(t.Offset)
+		in.pieces = append(in.pieces, &piece{in: in, offset: t.Offset, length: t.Length, dtype: codec.DtypeOf(t.Dtype), tensor: t})
+		at = t.Offset + t.Length
 	}
+	rest(in.size)
 	return nil
 }
 
-func (in *input) parse() (*safetensors.Header, error) {
+// tensors finds the format of the file and lists its tensors, which are in order
+// and apart.
+func (in *input) tensors() ([]mediatypes.Tensor, error) {
+	magic := make([]byte, min(in.size, int64(len(gguf.Magic))))
+	if err := in.readAt(magic, 0); err != nil {
+		return nil, err
+	}
+	parse := parseGGUF
+	switch name := strings.ToLower(in.path); {
+	case string(magic) == gguf.Magic || strings.HasSuffix(name, ".gguf"):
+		in.format = mediatypes.FormatGGUF
+	case strings.HasSuffix(name, ".safetensors"):
+		in.format, parse = mediatypes.FormatSafetensors, parseSafetensors
+	default:
+		return nil, nil
+	}
 	f, err := in.open()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return safetensors.Parse(f, in.size)
+	return parse(f, in.size)
+}
+
+func parseSafetensors(f io.ReaderAt, size int64) ([]mediatypes.Tensor, error) {
+	h, err := safetensors.Parse(f, size)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]mediatypes.Tensor, len(h.Tensors))
+	for i, t := range h.Tensors {
+		list[i] = mediatypes.Tensor{Name: t.Name, Dtype: t.Dtype, Shape: t.Shape, Offset: t.Offset, Length: t.Length}
+	}
+	return list, nil
+}
+
+func parseGGUF(f io.ReaderAt, size int64) ([]mediatypes.Tensor, error) {
+	h, err := gguf.Parse(f, size)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]mediatypes.Tensor, len(h.Tensors))
+	for i, t := range h.Tensors {
+		if t.Type == "" {
+			t.Type = fmt.Sprintf("GGML_%d", t.ID)
+		}
+		list[i] = mediatypes.Tensor{Name: t.Name, Dtype: t.Type, Shape: t.Shape, Offset: t.Offset, Length: t.Length}
+	}
+	return list, nil
+}
+
+// refused reports whether a parser refused the file, which can be read.
+func refused(err error) bool {
+	var s *safetensors.Error
+	var g *gguf.Error
+	return errors.As(err, &s) || errors.As(err, &g)
 }
 
 // why explains to a user what is wrong with a file that was refused.
-func (in *input) why(bad *safetensors.Error) string {
+func (in *input) why(bad error) string {
 	prefix := make([]byte, min(in.size, 64))
 	if in.readAt(prefix, 0) == nil && safetensors.IsLFSPointer(prefix) {
 		return "it is a Git LFS pointer, not the weights: run git lfs pull"
 	}
 	return bad.Error()
-}
-
-func (in *input) tensors(h *safetensors.Header) {
-	in.pieces = []*piece{{in: in, length: h.Size}}
-	for i := range h.Tensors {
-		t := &h.Tensors[i]
-		in.pieces = append(in.pieces, &piece{
-			in: in, offset: t.Offset, length: t.Length,
-			dtype: codec.DtypeOf(t.Dtype), tensor: t,
-		})
-	}
 }
