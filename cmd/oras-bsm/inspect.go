@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"strconv"
 	"strings"
 
@@ -33,7 +34,7 @@ tensors included.`,
 		},
 	}
 	cmd.Flags().BoolVar(&tensors, "tensors", false, "list every tensor, too")
-	cmd.Flags().BoolVar(&strict, "strict", false, "exit 2 if a safetensors file was broken and is stored as opaque bytes")
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit 2 if a safetensors or GGUF file was broken and is stored as opaque bytes")
 	return cmd
 }
 
@@ -53,11 +54,12 @@ func (a *app) inspect(ctx context.Context, name string, tensors, strict bool) er
 	return checkStrict(r)
 }
 
-// checkStrict refuses a model with files that are safetensors by name only.
+// checkStrict refuses a model with files that are safetensors or GGUF by name only.
 func checkStrict(r *oci.Report) error {
 	var opaque []string
 	for _, f := range r.Files {
-		if strings.HasSuffix(strings.ToLower(f.Path), ".safetensors") && f.Format == "" {
+		ext := strings.ToLower(path.Ext(f.Path))
+		if (ext == ".safetensors" || ext == ".gguf") && f.Format == "" {
 			opaque = append(opaque, strconv.Quote(f.Path))
 		}
 	}

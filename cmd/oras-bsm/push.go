@@ -19,9 +19,9 @@ func newPush(a *app) *cobra.Command {
 		Use:   "push REF DIR",
 		Short: "Store the model directory DIR as REF",
 		Long: `Push encodes every file below DIR, decodes it again to compare, and stores the
-result as REF. Tensors of safetensors files are compressed by what they are;
-all other files are kept as bytes. The tag is set last: before that nothing can
-be seen under it. What the store already holds is not sent again. DIR must not
+result as REF. Tensors of safetensors and GGUF files are compressed by what they
+are; all else is kept as bytes. The tag is set last: before that nothing can be
+seen under it. What the store already holds is not sent again. DIR must not
 contain the store.
 
 A push to a registry needs up to three times the layer size of temporary space,

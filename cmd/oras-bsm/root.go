@@ -34,9 +34,9 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "oras-bsm",
 		Short: "Ship models through OCI registries, losslessly compressed",
-		Long: `oras-bsm stores a model directory (safetensors, config, tokenizer) in an OCI
-registry, losslessly compressed with one layer per transformer block, and gets
-the same bytes back.`,
+		Long: `oras-bsm stores a model directory (safetensors or GGUF, config, tokenizer) in an
+OCI registry, losslessly compressed with one layer per transformer block, and
+gets the same bytes back.`,
 		Example: `  # no server needed: an OCI layout, which is a directory on this machine
   oras-bsm push oci:./model.oci:v1 ./model
   oras-bsm inspect oci:./model.oci:v1
