@@ -16,15 +16,15 @@
 // accepts what the format's description
 // (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) and its reference
 // reader (gguf.cpp in https://github.com/ggml-org/llama.cpp) both accept, less
-// what two readers could take in two ways and what exceeds the limits below.
-// It is wider than that reader in two places, where nothing can be
-// misunderstood: tensors may lie in any order and with any gaps between them, and
-// may be of a type that this package does not know. Values of keys are walked
-// over, not read: a vocabulary of any size takes no memory.
+// tensors without dimensions and what exceeds the limits below. It is wider than
+// that reader in three places, where nothing can be misunderstood: tensors may
+// lie in any order and with any gaps between them, may be of a type that this
+// package does not know, and may have names longer than 63 bytes. Values of keys
+// are walked over, not read: a vocabulary of any size takes no memory.
 //
 // Limits: 268,435,456 bytes of header, 65,536 keys, 1,048,576 tensors, 4
-// dimensions, an alignment of 1,048,576, and 65,535 bytes in the name of a key
-// or a tensor.
+// dimensions, an alignment of 1,048,576, 65,535 bytes in the name of a key or a
+// tensor, and 256 in that of the architecture.
 package gguf
 
 import "fmt"
