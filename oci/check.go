@@ -2,11 +2,8 @@ package oci
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // the check sum of the contract
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"strconv"
@@ -20,21 +17,28 @@ func checkFile(ctx context.Context, w *os.File, f *mediatypes.File, bar Bar) err
 	if err := copyTo(ctx, h, w, 0, f.Size, bar); err != nil {
 		return fail("checking", f.Path, err)
 	}
-	return matches(h, f.SHA256, "sha256", strconv.Quote(f.Path))
+	return matches(hexSum(h), f.SHA256, "sha256", strconv.Quote(f.Path))
 }
 
-// checkTensor compares the bytes of t in file w with the MD5 of t.
-func checkTensor(ctx context.Context, w *os.File, f *mediatypes.File, t *mediatypes.Tensor) error {
-	h := md5.New()
-	if err := copyTo(ctx, h, w, t.Offset, t.Length, noProgress{}); err != nil {
-		return fail("checking", f.Path, err)
+// checkTensor compares the bytes of t, in a file like f that open opens, with the
+// MD5 of t.
+func checkTensor(open func() (*os.File, error), f *mediatypes.File, t *mediatypes.Tensor) *message {
+	return &message{
+		length: t.Length,
+		open:   open,
+		read: func(w *os.File, b []byte, at int64) error {
+			_, err := w.ReadAt(b, t.Offset+at)
+			return fail("checking", f.Path, err)
+		},
+		done: func(md5 string) error {
+			return matches(md5, t.MD5, "MD5", fmt.Sprintf("tensor %q of %q", t.Name, f.Path))
+		},
 	}
-	return matches(h, t.MD5, "MD5", fmt.Sprintf("tensor %q of %q", t.Name, f.Path))
 }
 
-// matches compares a hash with the hex of the index.
-func matches(h hash.Hash, want, kind, object string) error {
-	if got := hex.EncodeToString(h.Sum(nil)); got != want {
+// matches compares a hash with that of the index, both in hex.
+func matches(got, want, kind, object string) error {
+	if got != want {
 		return corruptObject(object, "its %s is %s, in the index %s", kind, got, want)
 	}
 	return nil

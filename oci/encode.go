@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -43,7 +44,7 @@ type layerWriter struct {
 	layers   []*layer
 
 	cur   *layer // being written
-	blob  BlobWriter
+	blob  *summed
 	codec *codec.Writer
 }
 
@@ -53,10 +54,18 @@ type worker struct {
 	dec *codec.Decoder
 }
 
-// encoded is one chunk, encoded, decoded back and compared.
-type encoded struct {
-	buf    *[]byte
-	sha256 [32]byte
+// summed is a blob that keeps the sha256 of what was last written to it: a
+// codec.Writer writes a chunk in one piece.
+type summed struct {
+	BlobWriter
+	last [sha256.Size]byte
+}
+
+func (s *summed) Write(p []byte) (n int, err error) {
+	if s.last, err = s.WriteSum(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // group encodes one group.
@@ -72,11 +81,11 @@ func (w *layerWriter) group(ctx context.Context, g *group) error {
 	}
 	err = inOrder(ctx, w.jobs, len(cuts), func(_ context.Context, i int) (*cut, error) {
 		return &cuts[i], nil
-	}, func(_ int, c *cut) (encoded, error) {
+	}, func(_ int, c *cut) (*[]byte, error) {
 		return w.encode(c, tables, prologue)
-	}, func(i int, e encoded) error {
-		defer buffers.Put(e.buf)
-		return w.write(ctx, g, &cuts[i], tables, e)
+	}, func(i int, chunk *[]byte) error {
+		defer buffers.Put(chunk)
+		return w.write(ctx, g, &cuts[i], tables, *chunk)
 	})
 	if err != nil {
 		w.abort()
@@ -121,15 +130,19 @@ func sharedTables(ctx context.Context, cuts []cut) (*codec.Tables, error) {
 func (c *cut) read(b []byte) (sizes []int, err error) {
 	at := 0
 	for _, p := range c.pieces {
-		n, sum := int(p.length), 0
+		n := int(p.length)
 		if !c.shared {
-			n, sum = int(c.length), int(c.offset/int64(c.dtype.ChunkSize()))
+			n = int(c.length)
 		}
 		if err := p.in.readAt(b[at:at+n], p.offset+c.offset); err != nil {
 			return nil, err
 		}
-		if xxh3.Hash(b[at:at+n]) != p.sums[sum] {
-			return nil, &Error{Op: "reading", Object: p.in.path, Offset: p.offset + c.offset, Err: errChanged}
+		sums := p.sums[c.offset/readSize:]
+		for part := range slices.Chunk(b[at:at+n], readSize) {
+			if xxh3.Hash(part) != sums[0] {
+				return nil, &Error{Op: "reading", Object: p.in.path, Offset: p.offset + c.offset, Err: errChanged}
+			}
+			sums = sums[1:]
 		}
 		sizes = append(sizes, n)
 		at += n
@@ -137,7 +150,7 @@ func (c *cut) read(b []byte) (sizes []int, err error) {
 	return sizes, nil
 }
 
-func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prologue) (encoded, error) {
+func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prologue) (*[]byte, error) {
 	k, _ := w.encoders.Get().(*worker)
 	if k == nil {
 		k = &worker{enc: codec.NewEncoder(w.level), dec: codec.NewDecoder(prologue)}
@@ -151,7 +164,7 @@ func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prolo
 	src := (*in)[:c.length]
 	sizes, err := c.read(src)
 	if err != nil {
-		return encoded{}, err
+		return nil, err
 	}
 	out := buffers.Get().(*[]byte)
 	var chunk []byte
@@ -161,16 +174,16 @@ func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prolo
 		chunk, err = k.enc.Encode((*out)[:0], c.dtype, src)
 	}
 	if err != nil {
-		return encoded{}, c.fail(err)
+		return nil, c.fail(err)
 	}
 	if err := k.dec.Decode((*back)[:c.length], chunk); err != nil {
-		return encoded{}, c.fail(fmt.Errorf("%w: %w", errLossy, err))
+		return nil, c.fail(fmt.Errorf("%w: %w", errLossy, err))
 	}
 	if !bytes.Equal(src, (*back)[:c.length]) {
-		return encoded{}, c.fail(errLossy)
+		return nil, c.fail(errLossy)
 	}
 	*out = chunk
-	return encoded{out, sha256.Sum256(chunk)}, nil
+	return out, nil
 }
 
 func (c *cut) fail(err error) error {
@@ -180,8 +193,8 @@ func (c *cut) fail(err error) error {
 
 // write appends a chunk to the current layer, or to a new one if it would grow
 // too large.
-func (w *layerWriter) write(ctx context.Context, g *group, c *cut, tables *codec.Tables, e encoded) error {
-	if w.cur != nil && w.codec.Size()+int64(len(*e.buf))+codec.TrailerSize(len(w.cur.chunks)+1) > w.limit {
+func (w *layerWriter) write(ctx context.Context, g *group, c *cut, tables *codec.Tables, b []byte) error {
+	if w.cur != nil && w.codec.Size()+int64(len(b))+codec.TrailerSize(len(w.cur.chunks)+1) > w.limit {
 		if err := w.finish(ctx); err != nil {
 			return err
 		}
@@ -195,12 +208,13 @@ func (w *layerWriter) write(ctx context.Context, g *group, c *cut, tables *codec
 		}
 	}
 	chunk := mediatypes.Chunk{
-		Offset: w.codec.Size(), Encoded: len(*e.buf), Decoded: int(c.length),
-		SHA256: e.sha256, DecodedOffset: w.codec.DecodedSize(),
+		Offset: w.codec.Size(), Encoded: len(b), Decoded: int(c.length),
+		DecodedOffset: w.codec.DecodedSize(),
 	}
-	if err := w.codec.WriteChunk(*e.buf); err != nil {
+	if err := w.codec.WriteChunk(b); err != nil {
 		return err
 	}
+	chunk.SHA256 = w.blob.last
 	w.cur.chunks = append(w.cur.chunks, chunk)
 	at := chunk.DecodedOffset
 	for _, p := range c.pieces {
@@ -235,9 +249,9 @@ func (w *layerWriter) begin(ctx context.Context, g *group, tables *codec.Tables)
 	if err != nil {
 		return err
 	}
-	w.blob = blob
+	w.blob = &summed{BlobWriter: blob}
 	w.cur = &layer{group: g, dtypes: map[string]bool{}}
-	w.codec, err = codec.NewWriter(blob, tables)
+	w.codec, err = codec.NewWriter(w.blob, tables)
 	w.cur.prologue = blob.Digest().Encoded() // nothing else is written yet
 	return err
 }

@@ -2,101 +2,122 @@ package oci
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // a check sum that users compare with other tools, not a protection
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
+	"hash"
+	"os"
 	"slices"
 	"sync"
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-bsm/oras-bsm/oci/internal/multihash"
 )
 
 // buffers holds buffers of a chunk's largest size.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 4<<20); return &b }}
 
 // hashInputs computes the sha256 of every file and the MD5 and sha256 of every
-// tensor, in parallel: over files, and over tensors of the same file. The bytes
-// are read twice, which the sums in each piece make safe: they must agree, and
-// agree again when the piece is encoded.
+// tensor. One pass reads the files in order, for both sha256; another reads many
+// tensors side by side, for MD5, which is a chain that one tensor cannot fill a
+// core with. That the bytes are read twice is made safe by the sums of each
+// readSize of them: they must agree, and agree again when they are encoded.
 func hashInputs(ctx context.Context, ins []*input, jobs int, bar Bar) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(jobs)
-	fileSums := make([][][]uint64, len(ins))
-	for i, in := range ins {
-		g.Go(func() (err error) {
-			fileSums[i], err = in.hashFile(ctx, bar)
-			return err
-		})
+	var msgs []*message
+	var again []*rereader
+	files := 0
+	for _, in := range ins {
+		if in.format != "" {
+			files++
+		}
 		for _, p := range in.pieces {
 			if p.tensor != nil {
-				g.Go(func() error { return p.hashTensor(ctx) })
+				r := &rereader{piece: p}
+				again = append(again, r)
+				msgs = append(msgs, &message{length: p.length, open: in.open, read: r.read, done: r.done})
 			}
 		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(jobs)
+	// One with lanes keeps pace with the sha256 of two files; and a job is left
+	// for those, if there is more than one.
+	workers := (min(jobs, files) + 1) / 2
+	if multihash.MD5Width == 1 {
+		workers = max(1, jobs-1)
+	}
+	hashMessages(ctx, g, msgs, workers)
+	for _, in := range ins {
+		g.Go(func() error { return in.hash(ctx, bar) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	for i, in := range ins {
-		for j, p := range in.pieces {
-			switch {
-			case p.tensor == nil:
-				p.sums = fileSums[i][j]
-			case !slices.Equal(p.sums, fileSums[i][j]):
-				return fail("reading", in.path, errChanged)
-			}
-			if p.length == in.size {
-				p.sha256 = in.sha256
-			}
+	for _, r := range again {
+		if !slices.Equal(r.sums, r.piece.sums) {
+			return fail("reading", r.in.path, errChanged)
 		}
 	}
 	return nil
 }
 
-// hashFile sets the sha256 of the file and returns the sums of its pieces.
-func (in *input) hashFile(ctx context.Context, bar Bar) ([][]uint64, error) {
-	h := sha256.New()
-	sums := make([][]uint64, len(in.pieces))
-	for i, p := range in.pieces {
-		var err error
-		if sums[i], err = p.each(ctx, h, bar); err != nil {
-			return nil, err
-		}
-	}
-	in.sha256 = hex.EncodeToString(h.Sum(nil))
-	return sums, nil
+// A rereader reads a tensor for its MD5.
+type rereader struct {
+	*piece
+	sums []uint64 // as in piece
 }
 
-func (p *piece) hashTensor(ctx context.Context) error {
-	m, s := md5.New(), sha256.New()
-	var err error
-	if p.sums, err = p.each(ctx, io.MultiWriter(m, s), noProgress{}); err != nil {
+func (r *rereader) read(f *os.File, b []byte, at int64) error {
+	if err := r.in.readFrom(f, b, r.offset+at); err != nil {
 		return err
 	}
-	p.md5, p.sha256 = hex.EncodeToString(m.Sum(nil)), hex.EncodeToString(s.Sum(nil))
+	r.sums = append(r.sums, xxh3.Hash(b))
 	return nil
 }
 
-// each writes the bytes of p to w and returns the xxh3 of every chunk of them.
-func (p *piece) each(ctx context.Context, w io.Writer, bar Bar) ([]uint64, error) {
+func (r *rereader) done(md5 string) error {
+	r.md5 = md5
+	return nil
+}
+
+// hash sets the sha256 of the file and of its tensors, and the sums of its pieces.
+func (in *input) hash(ctx context.Context, bar Bar) error {
+	f, err := in.open()
+	if err != nil {
+		return fail("reading", in.path, err)
+	}
+	defer f.Close()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	size := int64(p.dtype.ChunkSize())
-	sums := make([]uint64, 0, (p.length+size-1)/size)
-	for at := int64(0); at < p.length; at += size {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	whole := sha256.New()
+	for _, p := range in.pieces {
+		tensor := sha256.New()
+		for at := int64(0); at < p.length; at += readSize {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b := (*buf)[:min(readSize, p.length-at)]
+			if err := in.readFrom(f, b, p.offset+at); err != nil {
+				return err
+			}
+			p.sums = append(p.sums, xxh3.Hash(b))
+			if p.tensor != nil {
+				multihash.WritePair(whole, tensor, b)
+			} else {
+				whole.Write(b)
+			}
+			bar.Add(int64(len(b)))
 		}
-		b := (*buf)[:min(size, p.length-at)]
-		if err := p.in.readAt(b, p.offset+at); err != nil {
-			return nil, err
+		if p.tensor != nil {
+			p.sha256 = hexSum(tensor)
 		}
-		sums = append(sums, xxh3.Hash(b))
-		if _, err := w.Write(b); err != nil {
-			return nil, err
-		}
-		bar.Add(int64(len(b)))
 	}
-	return sums, nil
+	in.sha256 = hexSum(whole)
+	if len(in.pieces) == 1 && in.pieces[0].tensor == nil {
+		in.pieces[0].sha256 = in.sha256
+	}
+	return nil
 }
+
+func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

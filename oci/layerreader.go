@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/oras-bsm/oras-bsm/codec"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
+	"github.com/oras-bsm/oras-bsm/oci/internal/multihash"
 )
 
 // A layerReader reads the chunks of one layer in order, still encoded, and
@@ -43,12 +45,10 @@ func (a *Artifact) openLayer(ctx context.Context, i int, whole bool) (*layerRead
 	if l.r, err = a.src.Blob(ctx, a.Layers[i], 0, -1); err != nil {
 		return nil, a.layerFault("reading", i, -1, err)
 	}
-	var r io.Reader = l.r
 	if whole {
 		l.hash = a.Layers[i].Digest.Algorithm().Hash()
-		r = io.TeeReader(r, l.hash)
 	}
-	l.buf = bufio.NewReaderSize(r, 256<<10)
+	l.buf = bufio.NewReaderSize(l.r, 256<<10)
 	if err := l.readPrologue(); err != nil {
 		l.drop()
 		return nil, a.layerFault("reading", i, 0, err)
@@ -70,9 +70,8 @@ func (l *layerReader) readPrologue() error {
 	if _, err := io.ReadFull(l.buf, b); err != nil {
 		return short(err)
 	}
-	h := sha256.New()
-	h.Write(b)
-	if err := matches(h, l.a.Index.Layers[l.layer].Prologue, "sha256", "prologue of layer "+l.a.Layers[l.layer].Digest.String()); err != nil {
+	sum := l.sum(b)
+	if err := matches(hex.EncodeToString(sum[:]), l.a.Index.Layers[l.layer].Prologue, "sha256", "prologue of layer "+l.a.Layers[l.layer].Digest.String()); err != nil {
 		return err
 	}
 	r := bytes.NewReader(b)
@@ -86,7 +85,21 @@ func (l *layerReader) readPrologue() error {
 // read reads the next chunk into buf, growing it if it must.
 func (l *layerReader) read(buf []byte) ([]byte, error) {
 	l.next++
-	return l.fill(l.buf, l.next-1, buf)
+	return l.fill(l.buf, l.next-1, buf, l.sum)
+}
+
+// sum adds b to the digest of the layer, and returns the sha256 of b alone.
+func (l *layerReader) sum(b []byte) [sha256.Size]byte {
+	if l.hash == nil {
+		return sha256.Sum256(b)
+	}
+	if l.a.Layers[l.layer].Digest.Algorithm() != digest.SHA256 {
+		l.hash.Write(b)
+		return sha256.Sum256(b)
+	}
+	h := sha256.New()
+	multihash.WritePair(l.hash, h, b)
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // again reads chunk i, which read has passed, once more.
@@ -97,17 +110,18 @@ func (l *layerReader) again(ctx context.Context, i int, buf []byte) ([]byte, err
 		return buf, l.a.layerFault("reading", l.layer, c.Offset, err)
 	}
 	defer r.Close()
-	return l.fill(r, i, buf)
+	return l.fill(r, i, buf, sha256.Sum256)
 }
 
-// fill reads chunk i from r into buf, growing it if it must, and checks it.
-func (l *layerReader) fill(r io.Reader, i int, buf []byte) ([]byte, error) {
+// fill reads chunk i from r into buf, growing it if it must, and checks it with
+// sum.
+func (l *layerReader) fill(r io.Reader, i int, buf []byte, sum func([]byte) [sha256.Size]byte) ([]byte, error) {
 	c := &l.chunks[i]
 	buf = slices.Grow(buf[:0], c.Encoded)[:c.Encoded]
 	_, err := io.ReadFull(r, buf)
 	if err != nil {
 		err = short(err)
-	} else if sha256.Sum256(buf) != c.SHA256 {
+	} else if sum(buf) != c.SHA256 {
 		err = fmt.Errorf("%w: chunk does not match its sha256 in the index", ErrCorrupt)
 	}
 	return buf, l.a.layerFault("reading", l.layer, c.Offset, err)
@@ -143,6 +157,7 @@ func (l *layerReader) end() error {
 	if _, err := io.ReadFull(l.buf, trailer); err != nil {
 		return l.a.layerFault("reading", l.layer, end, short(err))
 	}
+	l.hash.Write(trailer)
 	if err := codec.CheckTrailer(trailer, end, want); err != nil {
 		return l.a.layerFault("checking", l.layer, 0, err)
 	}

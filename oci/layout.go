@@ -11,12 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-bsm/oras-bsm/oci/internal/multihash"
 )
 
 // The files that a layout holds beside those of the image-layout spec.
@@ -337,14 +340,27 @@ func (s *spool) Digest() digest.Digest { return digest.NewDigest(digest.SHA256, 
 
 // Write appends p. After an error every later Write and check fails.
 func (s *spool) Write(p []byte) (int, error) {
+	return s.write(p, func() { s.hash.Write(p) })
+}
+
+// WriteSum implements BlobWriter.
+func (s *spool) WriteSum(p []byte) ([sha256.Size]byte, error) {
+	sum := sha256.New()
+	_, err := s.write(p, func() { multihash.WritePair(s.hash, sum, p) })
+	return [sha256.Size]byte(sum.Sum(nil)), err
+}
+
+// write writes p while add adds it to the hashes.
+func (s *spool) write(p []byte, add func()) (n int, err error) {
 	if s.err != nil {
 		return 0, s.err
 	}
-	n, err := s.f.Write(p)
-	s.hash.Write(p[:n])
+	var g sync.WaitGroup
+	g.Go(add)
+	n, s.err = s.f.Write(p)
+	g.Wait()
 	s.n += int64(n)
-	s.err = err
-	return n, err
+	return n, s.err
 }
 
 // check compares what was written with d.

@@ -271,13 +271,14 @@ func (p *puller) check(ctx context.Context) error {
 	// Tensors come first: they are the narrower name for what is wrong.
 	g, tensorCtx := errgroup.WithContext(ctx)
 	g.SetLimit(p.opts.Jobs)
+	var msgs []*message
 	for _, i := range todo {
+		open := func() (*os.File, error) { return p.tmp.OpenFile(partName(i), os.O_RDONLY, 0) }
 		for _, t := range tensors[i] {
-			g.Go(func() error {
-				return p.with(i, 0, func(w *os.File) error { return checkTensor(tensorCtx, w, &p.a.Index.Files[i], t) })
-			})
+			msgs = append(msgs, checkTensor(open, &p.a.Index.Files[i], t))
 		}
 	}
+	hashMessages(tensorCtx, g, msgs, p.opts.Jobs)
 	if err := g.Wait(); err != nil {
 		return err
 	}

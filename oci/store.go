@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "crypto/sha512" // digests of foreign content
 	"errors"
 	"fmt"
@@ -66,6 +67,9 @@ type Target interface {
 // A BlobWriter takes the bytes of one blob. It belongs to one goroutine.
 type BlobWriter interface {
 	io.Writer
+	// WriteSum writes p and returns the sha256 of p alone, for little more
+	// than the time of Write.
+	WriteSum(p []byte) ([sha256.Size]byte, error)
 	// Digest is the sha256 of what was written so far.
 	Digest() digest.Digest
 	// Commit checks that the size and sha256 digest of what was written are

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/oras-bsm/oras-bsm/mediatypes"
+	"github.com/oras-bsm/oras-bsm/oci/internal/multihash"
 )
 
 // sums checks the hashes of files and tensors while the bytes of the files go by
@@ -47,22 +48,20 @@ func (s *sums) add(file int, b []byte) error {
 			return err
 		}
 	}
-	var g sync.WaitGroup
-	whole := b
-	g.Go(func() { s.sha256.Write(whole) })
-	defer g.Wait()
 	for len(b) > 0 {
 		t := s.tensor()
 		n := int64(len(b))
 		switch {
 		case t == nil:
+			s.sha256.Write(b)
 		case s.offset < t.Offset:
 			n = min(n, t.Offset-s.offset)
+			s.sha256.Write(b[:n])
 		default:
 			n = min(n, t.Offset+t.Length-s.offset)
 			var both sync.WaitGroup
 			both.Go(func() { s.tMD5.Write(b[:n]) })
-			s.tSHA.Write(b[:n])
+			multihash.WritePair(s.sha256, s.tSHA, b[:n])
 			both.Wait()
 		}
 		b, s.offset = b[n:], s.offset+n
@@ -85,10 +84,10 @@ func (s *sums) tensor() *mediatypes.Tensor {
 func (s *sums) endTensors() error {
 	for t := s.tensor(); t != nil && t.Offset+t.Length == s.offset; t = s.tensor() {
 		object := fmt.Sprintf("tensor %q of %q", t.Name, s.index.Files[s.file].Path)
-		if err := matches(s.tMD5, t.MD5, "MD5", object); err != nil {
+		if err := matches(hexSum(s.tMD5), t.MD5, "MD5", object); err != nil {
 			return err
 		}
-		if err := matches(s.tSHA, t.SHA256, "sha256", object); err != nil {
+		if err := matches(hexSum(s.tSHA), t.SHA256, "sha256", object); err != nil {
 			return err
 		}
 		s.tMD5.Reset()
@@ -105,7 +104,7 @@ func (s *sums) nextFile() error {
 		if t := s.tensor(); t != nil {
 			return corruptObject(strconv.Quote(f.Path), "it ends before tensor %q", t.Name)
 		}
-		if err := matches(s.sha256, f.SHA256, "sha256", strconv.Quote(f.Path)); err != nil {
+		if err := matches(hexSum(s.sha256), f.SHA256, "sha256", strconv.Quote(f.Path)); err != nil {
 			return err
 		}
 	}
