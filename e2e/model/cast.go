@@ -23,6 +23,71 @@ func FP8(w []float32, cols int) (codes, scales []byte) {
 	return appendFP8(nil, nil, w, cols)
 }
 
+// FP8Tensor returns w as F8_E4M3 with one scale for all, the largest magnitude
+// over 448, in F32.
+func FP8Tensor(w []float32) (codes, scale []byte) {
+	s := largest(w) / 448
+	if s == 0 {
+		s = 1
+	}
+	codes = make([]byte, len(w))
+	for i, x := range w {
+		codes[i] = e4m3(x / s)
+	}
+	return codes, F32([]float32{s})
+}
+
+// FP8Blocks returns a matrix of cols columns as F8_E4M3 with a scale for each
+// block of 128 rows and 128 columns, its largest magnitude over 448, in F32. Both
+// are row-major; blocks at the edges are smaller.
+func FP8Blocks(w []float32, cols int) (codes, scales []byte) {
+	const block = 128
+	codes = make([]byte, len(w))
+	rows := len(w) / cols
+	for top := 0; top < rows; top += block {
+		for left := 0; left < cols; left += block {
+			right := min(left+block, cols)
+			var most float32
+			for i := top; i < min(top+block, rows); i++ {
+				most = max(most, largest(w[i*cols+left:i*cols+right]))
+			}
+			s := most / 448
+			if s == 0 {
+				s = 1
+			}
+			scales = appendF32(scales, []float32{s})
+			for i := top; i < min(top+block, rows); i++ {
+				for j := i*cols + left; j < i*cols+right; j++ {
+					codes[j] = e4m3(w[j] / s)
+				}
+			}
+		}
+	}
+	return codes, scales
+}
+
+// INT4 returns a matrix of cols columns, a multiple of 128, as numbers of four
+// bits from -8 to 7, plus 8, eight to a little-endian I32, the first column
+// lowest, and a scale for each 128 columns of a row, the largest magnitude over
+// 7, in BF16.
+func INT4(w []float32, cols int) (codes, scales []byte) {
+	const group = 128
+	mustDivide(cols, group)
+	codes = make([]byte, 0, len(w)/2)
+	for i := 0; i < len(w); i += group {
+		s := bf16(largest(w[i:i+group]) / 7)
+		if s == 0 {
+			s = 0x3f80
+		}
+		scales = binary.LittleEndian.AppendUint16(scales, s)
+		scale := math.Float32frombits(uint32(s) << 16)
+		for j := i; j < i+group; j += 2 {
+			codes = append(codes, int4(w[j]/scale)|int4(w[j+1]/scale)<<4)
+		}
+	}
+	return codes, scales
+}
+
 // MXFP4 returns a matrix of cols columns, a multiple of 32, in the OCP
 // microscaling format: E2M1 codes two to a byte, the even column in the low
 // half, and an E8M0 scale for each 32 columns of a row.
@@ -119,6 +184,10 @@ func mustDivide(cols, n int) {
 func bf16(x float32) uint16 { return uint16(roundShift(math.Float32bits(x), 16)) }
 func e4m3(x float32) byte   { return byte(min(magnitude(x, 3, 7), 0x7e) | sign(x)<<7) }
 func e2m1(x float32) byte   { return byte(min(magnitude(x, 1, 1), 7) | sign(x)<<3) }
+
+func int4(x float32) byte {
+	return byte(8 + max(-8, min(7, math.RoundToEven(float64(x)))))
+}
 
 // e4m3Value returns the value of a finite positive E4M3 code.
 func e4m3Value(code byte) float32 {

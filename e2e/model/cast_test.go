@@ -117,8 +117,15 @@ func TestQuantisedWeightsDequantise(t *testing.T) {
 	fp8, fp8Scales := FP8(w, cols)
 	mx, mxScales := MXFP4(w, cols)
 	nv, nvScales := NVFP4(w, cols, global)
+	whole, wholeScale := FP8Tensor(w)
+	tiles, tileScales := FP8Blocks(w, cols)
+	ints, intScales := INT4(w, cols)
+	float := func(b []byte, i int) float64 {
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32(b[i*4:])))
+	}
 	for i, x := range w {
 		rowScale := math.Float32frombits(uint32(binary.LittleEndian.Uint16(fp8Scales[i/cols*2:])) << 16)
+		intScale := float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(intScales[i/128*2:])) << 16))
 		mxScale := math.Ldexp(1, int(mxScales[i/32])-127)
 		nvScale := e4m3Values[nvScales[i/16]] * global
 		for _, test := range []struct {
@@ -129,12 +136,34 @@ func TestQuantisedWeightsDequantise(t *testing.T) {
 			// The step is the format's relative error, the offset that of
 			// its subnormals or of a group scale that was rounded down.
 			{"FP8", signed(e4m3Values, fp8[i], 0x80) * float64(rowScale), float64(rowScale), 1.0 / 16, 1.0 / 512},
+			{"FP8 of a tensor", signed(e4m3Values, whole[i], 0x80) * float(wholeScale, 0), float(wholeScale, 0), 1.0 / 16, 1.0 / 512},
+			{"FP8 of blocks", signed(e4m3Values, tiles[i], 0x80) * float(tileScales, i%cols/128), float(tileScales, i%cols/128), 1.0 / 16, 1.0 / 512},
+			{"INT4", (float64(ints[i/2]>>(i%2*4)&15) - 8) * intScale, intScale, 1.0 / 256, 1.0 / 2},
 			{"MXFP4", nibble(mx, i) * mxScale, mxScale, 1.0 / 4, 1.0 / 4},
 			{"NVFP4", nibble(nv, i) * nvScale, nvScale, 1.0 / 4, 1.0 / 4},
 		} {
 			if d := math.Abs(test.got - float64(x)); d > math.Abs(float64(x))*test.step+test.scale*test.offset {
 				t.Fatalf("%s: weight %d is %g, dequantised %g", test.name, i, x, test.got)
 			}
+		}
+	}
+}
+
+// A block at an edge has the scale of what is left of it.
+func TestFP8BlocksCutsEdges(t *testing.T) {
+	const rows, cols = 130, 140
+	w := make([]float32, rows*cols)
+	want := []float32{1, 2, 3, 4} // of the blocks, the largest value over 448
+	for i := range w {
+		w[i] = 448 * want[i/cols/128*2+i%cols/128]
+	}
+	codes, scales := FP8Blocks(w, cols)
+	if got := F32(want); string(scales) != string(got) {
+		t.Errorf("scales %x, want %x", scales, got)
+	}
+	for i, c := range codes {
+		if c != 0x7e {
+			t.Fatalf("code %d is %#x, want the largest", i, c)
 		}
 	}
 }
