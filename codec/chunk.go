@@ -10,12 +10,15 @@ import (
 // appended: FORMAT.md, "Methods".
 type Method uint8
 
-// The methods. The ids between RANS and the trailer are reserved there.
+// The methods. Other ids are reserved there.
 const (
 	Raw      Method = 0
 	Constant Method = 1
 	Zstd     Method = 2
 	RANS     Method = 3
+	Fields   Method = 4
+	Context  Method = 5
+	Widened  Method = 8
 
 	trailerMethod Method = 255
 )
@@ -70,7 +73,7 @@ func parseHeader(b []byte) (Chunk, error) {
 		return Chunk{}, unsupported("chunk has unknown flags %#x", b[2:4])
 	case c.Method == trailerMethod:
 		return c, nil
-	case int(c.Method) >= len(methods):
+	case int(c.Method) >= len(methods) || methods[c.Method] == nil:
 		return Chunk{}, unsupported("method %d", c.Method)
 	case c.Dtype >= dtypes:
 		return Chunk{}, unsupported("dtype %d", c.Dtype)

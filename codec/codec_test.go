@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/iotest"
+
+	"github.com/oras-bsm/oras-bsm/e2e/model"
 )
 
 // gaussian returns n numbers of deviation 0.02.
@@ -59,12 +61,19 @@ type data struct {
 
 func testData() (list []data) {
 	r := rand.New(rand.NewPCG(7, 7))
-	noise := make([]byte, 80<<10)
+	noise := make([]byte, 10_000*300)
 	for i := range noise {
 		noise[i] = byte(r.Uint32())
 	}
 	for d := range dtypes {
 		w := d.Width()
+		if w > 8 { // blocks of noise
+			for _, n := range []int{1, 2, 3, 4, 5, 100, 1001} {
+				list = append(list, data{fmt.Sprintf("%v/noise/%d", d, n), d, noise[:n*w]})
+			}
+			list = append(list, data{fmt.Sprintf("%v/zero", d), d, make([]byte, 500*w)})
+			continue
+		}
 		for _, n := range []int{1, 2, 7, 8, 9, 63, 64, 65, 255, 256, 257, 4095, 4096, 4097, 40_000} {
 			list = append(list, data{fmt.Sprintf("%v/gauss/%d", d, n), d, elements(d, gaussian(n, uint64(n)))})
 		}
@@ -89,6 +98,12 @@ func testData() (list []data) {
 	}
 	return append(list,
 		data{"F32/widened", F32, wide},
+		data{"F32/of F16", F32, convert(F16, F32, all)},
+		data{"F32/of F16 of BF16", F32, convert(F16, F32, halves(elements(BF16, gaussian(1<<15, 3))))},
+		data{"F16/of BF16", F16, halves(elements(BF16, gaussian(1<<17, 3)))},
+		data{"F64/of F32", F64, convert(F32, F64, elements(F32, gaussian(1<<15, 3)))},
+		data{"I64/small", I64, small(8)},
+		data{"I16/small", I16, small(2)},
 		data{"BF16/sparse", BF16, sparse},
 		data{"BF16/every value", BF16, all},
 		data{"F16/every value", F16, all},
@@ -100,51 +115,120 @@ func testData() (list []data) {
 	)
 }
 
+// convert widens elements of dtype from.
+func convert(from, to Dtype, b []byte) (out []byte) {
+	for _, w := range widenings {
+		if w.narrow != from || w.wide != to {
+			continue
+		}
+		for ; len(b) > 0; b = b[from.Width():] {
+			x, _ := w.up(element(b, from.Width()))
+			out = appendElement(out, x, to.Width())
+		}
+	}
+	return out
+}
+
+// halves converts BF16 elements to F16, those that it can.
+func halves(b []byte) (out []byte) {
+	for ; len(b) > 0; b = b[2:] {
+		if x, ok := bf16ToF16(element(b, 2)); ok {
+			out = appendElement(out, x, 2)
+		}
+	}
+	return out
+}
+
+// small makes integers of a byte in a wider type.
+func small(width int) (out []byte) {
+	for i := range 1 << 15 {
+		out = appendElement(out, uint64(i*i%101), width)
+	}
+	return out
+}
+
 func encode(t testing.TB, level Level, d Dtype, src []byte) []byte {
 	t.Helper()
-	b, err := NewEncoder(level).Encode(nil, d, src)
+	b, err := NewEncoder(level).Encode(nil, d, src, Geometry{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
+// geometries are rows of whole units of 256 elements and others, of one element
+// and of more than a chunk, from their start and from within.
+var geometries = []Geometry{{256, 0}, {1000, 37}, {1024, 512}, {4096, 300}, {77, 76}, {1, 0}, {2048, 0}, {1 << 30, 1 << 29}}
+
 func TestRoundTrip(t *testing.T) {
-	enc, dec := NewEncoder(Default), NewDecoder(&Prologue{tables: &Tables{}})
-	methods := map[Method]int{}
-	for _, c := range testData() {
-		src := bytes.Clone(c.b)
-		chunk, err := enc.Encode(nil, c.d, c.b)
-		if err != nil {
-			t.Fatalf("%s: %v", c.name, err)
+	var pairs []pair
+	for _, impl := range Implementations() {
+		pairs = append(pairs, newPair(t, Default, impl))
+	}
+	seen := map[Method]int{}
+	for i, c := range testData() {
+		seen[roundTrip(t, pairs, c, Geometry{})]++
+		seen[roundTrip(t, pairs, c, geometries[i%len(geometries)])]++
+	}
+	// Rows and columns of different scale, from the second row on, and from within it.
+	const cols = 2048
+	matrix := model.BF16(model.Matrix(512, cols, 1))
+	for _, first := range []int{0, cols / 2, 300} {
+		seen[roundTrip(t, pairs, data{"BF16/matrix", BF16, matrix[2*first:]}, Geometry{cols, first})]++
+	}
+	for m, decode := range methods {
+		if decode != nil && seen[Method(m)] == 0 {
+			t.Errorf("no case used method %d", m)
+		}
+	}
+}
+
+// pair is an encoder and a decoder of one implementation.
+type pair struct {
+	impl string
+	enc  *Encoder
+	dec  *Decoder
+}
+
+func newPair(t testing.TB, level Level, impl string) pair {
+	t.Helper()
+	p := pair{impl, NewEncoder(level), NewDecoder(&Prologue{tables: &Tables{}})}
+	if err := errors.Join(p.enc.Use(impl), p.dec.Use(impl)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// roundTrip encodes and decodes c with each implementation, which must all give
+// the same chunk. It returns its method.
+func roundTrip(t *testing.T, pairs []pair, c data, g Geometry) Method {
+	t.Helper()
+	src := bytes.Clone(c.b)
+	want, err := NewEncoder(pairs[0].enc.level).Encode(nil, c.d, c.b, g)
+	if err != nil {
+		t.Fatalf("%s: %v", c.name, err)
+	}
+	if len(want) > HeaderSize+len(c.b) {
+		t.Errorf("%s: %d bytes became %d", c.name, len(c.b), len(want))
+	}
+	for _, p := range pairs {
+		chunk, err := p.enc.Encode([]byte("before"), c.d, c.b, g)
+		if err != nil || !bytes.Equal(chunk, append([]byte("before"), want...)) {
+			t.Fatalf("%s, %v: a used encoder, of %s, gives other bytes than a new one: %v", c.name, g, p.impl, err)
 		}
 		if !bytes.Equal(src, c.b) {
 			t.Fatalf("%s: encoding changed its input", c.name)
 		}
-		if len(chunk) > HeaderSize+len(c.b) {
-			t.Errorf("%s: %d bytes became %d", c.name, len(c.b), len(chunk))
-		}
-		if !bytes.Equal(chunk, encode(t, Default, c.d, c.b)) {
-			t.Errorf("%s: a used encoder gives other bytes than a new one", c.name)
-		}
 		got := make([]byte, len(c.b))
-		if err := dec.Decode(got, chunk); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		if !bytes.Equal(got, c.b) {
-			t.Fatalf("%s: decoded bytes differ", c.name)
-		}
-		h, err := ParseChunk(chunk)
-		if err != nil {
-			t.Fatal(err)
-		}
-		methods[h.Method]++
-	}
-	for m := range Method(len(methods)) {
-		if methods[m] == 0 {
-			t.Errorf("no case used method %d", m)
+		if err := p.dec.Decode(got, want); err != nil || !bytes.Equal(got, c.b) {
+			t.Fatalf("%s, %v: %s does not decode what was encoded: %v", c.name, g, p.impl, err)
 		}
 	}
+	h, err := ParseChunk(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Method
 }
 
 func TestSizes(t *testing.T) {
@@ -224,7 +308,9 @@ func layer(t testing.TB, limit int) (encoded, decoded []byte) {
 }
 
 // readAll reads a layer front to back.
-func readAll(r io.Reader) (decoded []byte, err error) { return readBounded(r, math.MaxInt) }
+func readAll(r io.Reader) (decoded []byte, err error) {
+	return readWith(Implementations()[0], r, math.MaxInt)
+}
 
 func TestReaders(t *testing.T) {
 	encoded, want := layer(t, 200<<10)
@@ -297,7 +383,7 @@ func TestEncoderRefuses(t *testing.T) {
 		{"too long", U8, make([]byte, 1<<20+1)},
 		{"dtype", dtypes, make([]byte, 4)},
 	} {
-		if _, err := e.Encode(nil, c.d, c.b); err == nil {
+		if _, err := e.Encode(nil, c.d, c.b, Geometry{}); err == nil {
 			t.Errorf("%s: no error", c.name)
 		}
 	}

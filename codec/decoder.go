@@ -10,16 +10,23 @@ import (
 // and is for one goroutine at a time.
 type Decoder struct {
 	prologue *Prologue
+	impl     *kernel.Impl
+	past     bool // dst is not read soon: see DecodeTo
 	rans     kernel.Decoder
 	segs     []segment
-	vals     []uint16
+	inline   [maxClasses]kernel.Table // of the payload
+	one      [maxClasses]*kernel.Table
+	classBuf []uint8
+	words    []uint16
 	planes   [3][]byte
 	cut      [3][]byte
 	planeBuf [4][]byte
+	inner    []byte // what a payload within a payload decodes to
+	whole    []byte // of DecodeTo
 }
 
 // NewDecoder returns a decoder for the chunks that follow p.
-func NewDecoder(p *Prologue) *Decoder { return &Decoder{prologue: p} }
+func NewDecoder(p *Prologue) *Decoder { return &Decoder{prologue: p, impl: kernel.Best()} }
 
 // Reset makes d decode the chunks that follow p, keeping its memory.
 func (d *Decoder) Reset(p *Prologue) { d.prologue = p }
@@ -41,12 +48,27 @@ func (d *Decoder) Decode(dst, chunk []byte) error {
 	if c.Decoded != len(dst) {
 		return corrupt(8, "chunk decodes to %d bytes, %d are expected", c.Decoded, len(dst))
 	}
-	if err := methods[c.Method](d, dst, c.Dtype, chunk[HeaderSize:]); err != nil {
+	if err := methods[c.Method](d, dst, c.Dtype.Width(), chunk[HeaderSize:]); err != nil {
 		return at(HeaderSize, err)
 	}
 	if xxh3.Hash(dst) != c.Hash {
 		return corrupt(12, "decoded bytes do not match their hash")
 	}
+	return nil
+}
+
+// DecodeTo is Decode for a dst that is part of memory much larger than the caches:
+// the chunk is decoded and checked in cache, and stored past it. When the error
+// is not nil, dst is as it was.
+func (d *Decoder) DecodeTo(dst, chunk []byte) error {
+	d.whole = resize(d.whole, min(len(dst), MaxChunk))
+	if len(dst) != len(d.whole) {
+		return corrupt(8, "chunk cannot decode to %d bytes", len(dst))
+	}
+	if err := d.Decode(d.whole, chunk); err != nil {
+		return err
+	}
+	d.impl.Copy(dst, d.whole)
 	return nil
 }
 

@@ -1,8 +1,8 @@
 package codec
 
 import (
+	"bytes"
 	"fmt"
-	"math"
 
 	"github.com/zeebo/xxh3"
 
@@ -13,108 +13,165 @@ import (
 // and is for one goroutine at a time.
 type Encoder struct {
 	level Level
+	impl  *kernel.Impl
 	rans  kernel.Encoder
 	parts parts
 	hist  kernel.Histogram
-	buf   []byte
+
+	narrow  []byte // of narrowed
+	plane   []byte // of appendFields
+	scales  []int
+	hists   [8]kernel.Histogram
+	samples [8][]byte
 }
 
 // NewEncoder returns an encoder of level.
-func NewEncoder(level Level) *Encoder { return &Encoder{level: level} }
+func NewEncoder(level Level) *Encoder { return &Encoder{level: level, impl: kernel.Best()} }
 
 // Encode appends to dst one chunk that holds src, elements of dtype d:
 // 1 to d.ChunkSize() bytes, whole elements. The result does not alias src.
-func (e *Encoder) Encode(dst []byte, d Dtype, src []byte) ([]byte, error) {
+func (e *Encoder) Encode(dst []byte, d Dtype, src []byte, g Geometry) ([]byte, error) {
 	if err := checkChunk(d, len(src)); err != nil {
 		return nil, err
 	}
+	at := len(dst)
+	dst = append(dst, make([]byte, HeaderSize)...)
+	method, dst := e.appendBest(dst, d, src, g)
+	finishChunk(dst[at:], method, d, src)
+	return dst, nil
+}
+
+// finishChunk writes the header of a chunk whose payload is there.
+func finishChunk(chunk []byte, method Method, d Dtype, src []byte) {
+	putHeader(chunk, method, d, len(chunk)-HeaderSize, len(src), xxh3.Hash(src))
+}
+
+// appendBest appends the smallest payload for src, elements of dtype d.
+func (e *Encoder) appendBest(dst []byte, d Dtype, src []byte, g Geometry) (Method, []byte) {
 	if constant(src, d.Width()) {
-		return appendChunk(dst, Constant, d, src[:d.Width()], src), nil
+		return Constant, append(dst, src[:d.Width()]...)
 	}
-	best := len(src)
-	var segs []segment
-	if f := dtypeTable[d].float; f != nil {
-		clear(e.hist[:])
-		kernel.Count(&e.hist, *f, src)
-		model, cost := chooseModel(&e.hist, *f, len(src)/f.Width)
-		if size := e.ransSize(cost, len(src)/f.Width); size < best {
-			best = size
-			segs = []segment{{elements: len(src) / f.Width, table: model.table(), id: -1}}
+	if out, ok := e.appendWidened(dst, d, src, g); ok {
+		return Widened, out
+	}
+	c := e.coding(dtypeTable[d].try, src, g)
+	if d.fieldsPay(src) {
+		out := e.appendFields(dst, d, src)
+		if size := len(out) - len(dst); size < c.size {
+			if z := e.tryZstd(src, size); z != nil {
+				return Zstd, append(dst, z...)
+			}
+			return Fields, out
 		}
 	}
-	return e.finish(dst, d, src, segs, best), nil
+	return e.appendSmallest(dst, src, c)
+}
+
+// A coding is how the rANS method codes a chunk, and what that is expected to
+// cost.
+type coding struct {
+	layout layoutID
+	segs   []segment // nil: raw is not larger
+	size   int       // bytes of payload
+}
+
+// coding finds the best layout and model of those in try for src.
+func (e *Encoder) coding(try []layoutID, src []byte, g Geometry) coding {
+	best := coding{size: len(src)}
+	for _, id := range try {
+		if !id.fits(len(src)) {
+			continue
+		}
+		if c := e.plan(id, src, g); c.size < best.size {
+			best = c
+		}
+	}
+	return best
+}
+
+// appendSmallest appends the payload of src in its smallest form: rANS as c says,
+// zstd or raw.
+func (e *Encoder) appendSmallest(dst, src []byte, c coding) (Method, []byte) {
+	at, best, size, method := len(dst), len(src), c.size, Raw
+	if c.segs != nil {
+		dst = e.encodeRANS(dst, c.layout, src, c.segs)
+		if size = len(dst) - at; size < best {
+			best, method = size, RANS
+			// It decodes several times as fast: a little smaller is not enough.
+			size -= size / zstdMargin
+		}
+	}
+	if z := e.tryZstd(src, min(size, best)); z != nil {
+		return Zstd, append(dst[:at], z...)
+	}
+	if method == Raw {
+		dst = append(dst[:at], src...)
+	}
+	return method, dst
 }
 
 // EncodeShared is Encode for small tensors that share a chunk: src is the
 // tensors one after the other, sizes their lengths in bytes, and each is coded
 // with the cheapest of the tables, which must be those of the layer's Writer.
 func (e *Encoder) EncodeShared(dst []byte, d Dtype, src []byte, sizes []int, tables *Tables) ([]byte, error) {
-	f, ids := dtypeTable[d].float, tables.of(d)
-	if f == nil || len(ids) == 0 {
-		return e.Encode(dst, d, src)
-	}
 	if err := checkChunk(d, len(src)); err != nil {
 		return nil, err
 	}
-	if constant(src, d.Width()) {
-		return appendChunk(dst, Constant, d, src[:d.Width()], src), nil
+	if !d.shares() || len(tables.of(d.layout())) == 0 || constant(src, d.Width()) {
+		return e.Encode(dst, d, src, Geometry{})
 	}
+	id := d.layout()
+	f, ids := layoutTable[id], tables.of(id)
 	segs, cost, rest := make([]segment, 0, len(sizes)), int64(0), src
 	for _, size := range sizes {
-		if size < 0 || size > len(rest) || size%f.Width != 0 {
+		if size < 0 || size > len(rest) || size%d.Width() != 0 {
 			return nil, fmt.Errorf("encoding shared chunk: sizes do not add up to %d bytes of %v", len(src), d)
 		}
 		if size == 0 {
 			continue
 		}
 		clear(e.hist[:])
-		kernel.Count(&e.hist, *f, rest[:size])
-		id, c := tables.cheapest(ids, f, &e.hist)
-		segs = append(segs, segment{elements: size / f.Width, table: tables.list[id].table, id: id})
+		kernel.Count(&e.hist, f, rest[:size])
+		i, c := tables.cheapest(ids, f, &e.hist)
+		segs = append(segs, segment{elements: f.Elements(size), model: kernel.Model{Tables: tables.list[i].table[:]}, id: i})
 		cost += c + segmentSize*8*costOne
 		rest = rest[size:]
 	}
 	if len(rest) != 0 {
 		return nil, fmt.Errorf("encoding shared chunk: sizes do not add up to %d bytes of %v", len(src), d)
 	}
-	cost += int64(len(src)/f.Width) * int64(f.RestBits(segs[0].table.Top)) * costOne
-	best := e.ransSize(cost, len(src)/f.Width)
-	if best >= len(src) {
-		segs = nil
+	n := f.Elements(len(src))
+	cost += int64(n) * int64(f.RestBits(segs[0].model.Tables[0].Top)) * costOne
+	c := coding{id, segs, ransSize(cost, n)}
+	if c.size >= len(src) {
+		c = coding{size: len(src)}
 	}
-	return e.finish(dst, d, src, segs, min(best, len(src))), nil
+	at := len(dst)
+	dst = append(dst, make([]byte, HeaderSize)...)
+	method, dst := e.appendSmallest(dst, src, c)
+	finishChunk(dst[at:], method, d, src)
+	return dst, nil
 }
 
 // ransSize is the expected size of a rANS payload whose model costs cost.
-func (e *Encoder) ransSize(cost int64, elements int) int {
+func ransSize(cost int64, elements int) int {
 	// A state holds about half of its 16 bits as information.
 	return ransHeader + lanesFor(elements)*3/2 + int(cost/(8*costOne))
 }
 
-// finish appends the chunk in its smallest form: rANS with segs, if there are
-// any, expected to take size bytes, else zstd or raw.
-func (e *Encoder) finish(dst []byte, d Dtype, src []byte, segs []segment, size int) []byte {
-	best, method := src, Raw
-	if segs != nil {
-		e.buf = e.encodeRANS(e.buf[:0], *dtypeTable[d].float, src, segs)
-		if size = len(e.buf); size < len(best) {
-			best, method = e.buf, RANS
-		}
-	}
-	if method == RANS {
-		// It decodes several times as fast: a little smaller is not enough.
-		size -= size / zstdMargin
-	}
-	if e.worthZstd(src, size) {
-		if z := appendZstd(nil, e.level, src); len(z) < min(size, len(best)) {
-			best, method = z, Zstd
-		}
-	}
-	return appendChunk(dst, method, d, best, src)
-}
-
 // zstdMargin is the part of a rANS payload by which zstd must be smaller.
 const zstdMargin = 64
+
+// tryZstd returns src as a zstd payload if that has fewer than size bytes.
+func (e *Encoder) tryZstd(src []byte, size int) []byte {
+	if !e.worthZstd(src, size) {
+		return nil
+	}
+	if z := appendZstd(nil, e.level, src); len(z) < size {
+		return z
+	}
+	return nil
+}
 
 // sampleSize is the length of the parts that worthZstd looks at.
 const sampleSize = 16 << 10
@@ -128,7 +185,7 @@ func (e *Encoder) worthZstd(src []byte, size int) bool {
 	sampled, compressed := 0, 0
 	for i := range 3 {
 		from := (len(src) - sampleSize) / 2 * i
-		compressed += len(appendZstd(nil, Default, src[from:from+sampleSize]))
+		compressed += sampleZstd(src[from : from+sampleSize])
 		sampled += sampleSize
 	}
 	return int64(compressed)*int64(len(src)) < int64(size)*int64(sampled)*17/16
@@ -146,39 +203,7 @@ func checkChunk(d Dtype, size int) error {
 	return nil
 }
 
-func appendChunk(dst []byte, method Method, d Dtype, payload, src []byte) []byte {
-	at := len(dst)
-	dst = append(dst, make([]byte, HeaderSize)...)
-	putHeader(dst[at:], method, d, len(payload), len(src), xxh3.Hash(src))
-	return append(dst, payload...)
-}
-
-// cheapest returns which of the tables ids codes the symbols counted in h in the
-// fewest bits, and their cost. All of ids have the same Top.
-func (t *Tables) cheapest(ids []int, f *kernel.Float, h *kernel.Histogram) (id int, cost int64) {
-	syms := folded(occurring(h), f.TopLimit()-t.list[ids[0]].table.Top)
-	cost = math.MaxInt64
-	for _, i := range ids {
-		if c := tableCost(t.list[i].table, syms); c < cost {
-			id, cost = i, c
-		}
-	}
-	return id, cost
-}
-
-// tableCost is the cost of coding syms with t; a table that lacks an escape
-// cannot code every symbol.
-func tableCost(t *kernel.Table, syms []symbolCount) int64 {
-	cost := int64(0)
-	for _, s := range syms {
-		f, escape := t.Freq(s.value)
-		if f == 0 {
-			return math.MaxInt64
-		}
-		cost += s.count * costOf[f]
-		if escape {
-			cost += s.count * escapeBits(t.Top) * costOne
-		}
-	}
-	return cost
+// constant reports whether src is one element repeated.
+func constant(src []byte, width int) bool {
+	return bytes.Equal(src[width:], src[:len(src)-width])
 }

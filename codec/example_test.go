@@ -34,7 +34,7 @@ func Example() {
 	var chunk []byte
 	for rest := src; len(rest) > 0; {
 		n := min(len(rest), codec.BF16.ChunkSize())
-		if chunk, err = enc.Encode(chunk[:0], codec.BF16, rest[:n]); err != nil {
+		if chunk, err = enc.Encode(chunk[:0], codec.BF16, rest[:n], codec.Geometry{}); err != nil {
 			log.Fatal(err)
 		}
 		if err := w.WriteChunk(chunk); err != nil {
@@ -81,7 +81,7 @@ func ExampleLayer() {
 	}
 	enc := codec.NewEncoder(codec.Default)
 	for _, text := range []string{"first chunk, ", "second chunk, ", "third chunk"} {
-		chunk, err := enc.Encode(nil, codec.Bytes, []byte(text))
+		chunk, err := enc.Encode(nil, codec.Bytes, []byte(text), codec.Geometry{})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"runtime/metrics"
 	"slices"
@@ -56,7 +57,7 @@ func repair(b []byte) []byte {
 			fallthrough
 		default:
 			dst := make([]byte, c.Decoded)
-			if methods[c.Method](dec, dst, c.Dtype, payload) == nil {
+			if methods[c.Method](dec, dst, c.Dtype.Width(), payload) == nil {
 				binary.LittleEndian.PutUint64(h[12:], xxh3.Hash(dst))
 			}
 		}
@@ -82,10 +83,14 @@ func FuzzReader(f *testing.F) {
 // errStop ends reading a layer that decodes to more than a test wants.
 var errStop = errors.New("enough")
 
-// readBounded reads a layer front to back, and at most limit decoded bytes of it.
-func readBounded(r io.Reader, limit int) (decoded []byte, err error) {
+// readWith reads a layer front to back, and at most limit decoded bytes of it, with
+// one of the Implementations.
+func readWith(impl string, r io.Reader, limit int) (decoded []byte, err error) {
 	l, err := NewReader(r)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.dec.Use(impl); err != nil {
 		return nil, err
 	}
 	for {
@@ -110,10 +115,17 @@ func readBounded(r io.Reader, limit int) (decoded []byte, err error) {
 func checkReader(t *testing.T, b []byte) {
 	t.Helper()
 	before := heapAllocated()
-	forward, err := readBounded(bytes.NewReader(b), 3*MaxChunk)
+	impls := Implementations()
+	forward, err := readWith(impls[0], bytes.NewReader(b), 3*MaxChunk)
 	// Scratch for a chunk, and what grows with input and output.
 	if got, most := heapAllocated()-before, uint64(64<<20+64*len(b)+16*len(forward)); got > most {
 		t.Errorf("reading %d bytes, which decode to %d, allocates %d", len(b), len(forward), got)
+	}
+	for _, impl := range impls[1:] {
+		other, otherErr := readWith(impl, bytes.NewReader(b), 3*MaxChunk)
+		if !bytes.Equal(other, forward) || fmt.Sprint(otherErr) != fmt.Sprint(err) {
+			t.Errorf("%s reads %d bytes, %v; %s %d, %v", impl, len(other), otherErr, impls[0], len(forward), err)
+		}
 	}
 	if errors.Is(err, errStop) {
 		return
@@ -153,20 +165,26 @@ func tile(b []byte, n int) []byte {
 	return out
 }
 
-// FuzzRoundTrip encodes and decodes elements of any dtype.
+// FuzzRoundTrip encodes and decodes elements of any dtype and bits, of a tensor of
+// any shape, with every implementation.
 func FuzzRoundTrip(f *testing.F) {
 	for _, c := range testData() {
 		if len(c.b) <= 10_000 {
-			f.Add(uint8(c.d), false, uint8(0), c.b)
+			f.Add(uint8(c.d), false, uint8(0), uint32(0), uint32(0), c.b)
 		}
 	}
-	for _, d := range []Dtype{BF16, F32, F8_E5M2} {
-		f.Add(uint8(d), false, uint8(180), elements(d, gaussian(3000, 1)))
-		f.Add(uint8(d), true, uint8(0), elements(d, gaussian(3000, 1)))
+	for i, d := range []Dtype{BF16, F32, F8_E5M2, I16, F64, Q4_K} {
+		for j, g := range geometries {
+			f.Add(uint8(d), (i+j)%2 == 0, uint8(2*j), uint32(g.Cols), uint32(g.First), elements(d, gaussian(9000/d.Width(), uint64(j))))
+		}
 	}
-	fresh := [levels]*Encoder{NewEncoder(Default), NewEncoder(Max)}
-	dec := NewDecoder(&Prologue{tables: &Tables{}})
-	f.Fuzz(func(t *testing.T, dtype uint8, most bool, again uint8, b []byte) {
+	var pairs [levels][]pair
+	for level := range levels {
+		for _, impl := range Implementations() {
+			pairs[level] = append(pairs[level], newPair(f, level, impl))
+		}
+	}
+	f.Fuzz(func(t *testing.T, dtype uint8, most bool, again uint8, cols, first uint32, b []byte) {
 		d, level := Dtype(dtype%uint8(dtypes)), Default
 		if most {
 			level = Max
@@ -175,29 +193,18 @@ func FuzzRoundTrip(f *testing.F) {
 		if size == 0 {
 			return
 		}
-		src := tile(b, size)
-		chunk := encode(t, level, d, src)
-		if len(chunk) > HeaderSize+len(src) {
-			t.Fatalf("%d bytes became %d", len(src), len(chunk))
+		g := Geometry{Cols: int(cols >> 1)}
+		if g.Cols > 0 {
+			g.First = int(first>>1) % g.Cols
 		}
-		used, err := fresh[level].Encode([]byte("before"), d, src)
-		if err != nil || !bytes.Equal(used, append([]byte("before"), chunk...)) {
-			t.Fatalf("a used encoder gives other bytes than a new one: %v", err)
-		}
-		if !bytes.Equal(src, tile(b, size)) {
-			t.Fatal("encoding changed its input")
-		}
-		got := make([]byte, len(src))
-		if err := dec.Decode(got, chunk); err != nil || !bytes.Equal(got, src) {
-			t.Fatalf("%v of %d bytes does not survive: %v", d, len(src), err)
-		}
+		roundTrip(t, pairs[level], data{d.String(), d, tile(b, size)}, g)
 	})
 }
 
 // FuzzShared encodes tensors of any sizes with shared tables.
 func FuzzShared(f *testing.F) {
 	for d := range dtypes {
-		if dtypeTable[d].float != nil {
+		if d.shares() {
 			f.Add(uint8(d), []byte{100, 0, 3, 250, 250, 250, 1}, elements(d, gaussian(900, uint64(d))))
 			f.Add(uint8(d), slices.Repeat([]byte{40}, 9), elements(d, gaussian(90, uint64(d))))
 		}
@@ -224,9 +231,12 @@ func FuzzShared(f *testing.F) {
 			}
 			rest = rest[sizes[i]:]
 		}
-		layer := sharedLayer(t, d, src, sizes, builder.Build())
-		if !bytes.Equal(layer, sharedLayer(t, d, src, sizes, builder.Build())) {
-			t.Fatal("encoding twice gives different bytes")
+		impls := Implementations()
+		layer := sharedLayer(t, impls[0], d, src, sizes, builder.Build())
+		for _, impl := range impls {
+			if !bytes.Equal(layer, sharedLayer(t, impl, d, src, sizes, builder.Build())) {
+				t.Fatalf("encoding again, with %s, gives different bytes", impl)
+			}
 		}
 		got, err := readAll(bytes.NewReader(layer))
 		if err != nil || !bytes.Equal(got, src) {
@@ -237,9 +247,13 @@ func FuzzShared(f *testing.F) {
 }
 
 // sharedLayer is a layer of one chunk.
-func sharedLayer(t *testing.T, d Dtype, src []byte, sizes []int, tables *Tables) []byte {
+func sharedLayer(t *testing.T, impl string, d Dtype, src []byte, sizes []int, tables *Tables) []byte {
 	t.Helper()
-	chunk, err := NewEncoder(Default).EncodeShared(nil, d, src, sizes, tables)
+	enc := NewEncoder(Default)
+	if err := enc.Use(impl); err != nil {
+		t.Fatal(err)
+	}
+	chunk, err := enc.EncodeShared(nil, d, src, sizes, tables)
 	if err != nil {
 		t.Fatal(err)
 	}

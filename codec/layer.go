@@ -78,6 +78,9 @@ func (l *Layer) Size() int64 { return l.size }
 // Hash are not known. The caller must not change them.
 func (l *Layer) Chunks() []Chunk { return l.chunks }
 
+// largeRead is the size from which what is read does not stay in the caches.
+const largeRead = 32 << 20
+
 // ReadAt reads decoded bytes from offset, like io.ReaderAt. It decodes every
 // chunk that the range touches, and no other.
 func (l *Layer) ReadAt(p []byte, offset int64) (int, error) {
@@ -105,7 +108,11 @@ func (l *Layer) ReadAt(p []byte, offset int64) (int, error) {
 			decoded = resize(decoded, c.Decoded)
 			dst = decoded
 		}
-		if err := dec.Decode(dst, encoded); err != nil {
+		decode := dec.Decode
+		if whole && len(p) >= largeRead {
+			decode = dec.DecodeTo
+		}
+		if err := decode(dst, encoded); err != nil {
 			return n, at(c.Offset, err)
 		}
 		if whole {

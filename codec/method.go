@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"runtime"
@@ -11,23 +10,40 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// decodeFunc decodes payload into dst, whose length is the decoded size, with
-// the scratch memory of d. It checks everything that the chunk header does not.
-type decodeFunc func(d *Decoder, dst []byte, dtype Dtype, payload []byte) error
+// decodeFunc decodes payload into dst, whose length is the decoded size, whole
+// elements of width bytes, with the scratch memory of d. It checks everything
+// that the chunk header does not.
+type decodeFunc func(d *Decoder, dst []byte, width int, payload []byte) error
 
-// methods is indexed by Method.
-var methods = [...]decodeFunc{
-	Raw:      decodeRaw,
-	Constant: decodeConstant,
-	Zstd:     decodeZstd,
-	RANS:     decodeRANS,
+// methods is indexed by Method; nil is for those that are reserved. It is set by
+// init, since some methods decode others.
+var methods [Widened + 1]decodeFunc
+
+func init() {
+	methods = [...]decodeFunc{
+		Raw:      decodeRaw,
+		Constant: decodeConstant,
+		Zstd:     decodeZstd,
+		RANS:     decodeRANS,
+		Fields:   decodeFields,
+		Widened:  decodeWidened,
+	}
+}
+
+// decodeInner decodes a payload that is part of another one: of any method but
+// those that have such parts themselves.
+func (d *Decoder) decodeInner(dst []byte, m Method, width int, payload []byte) error {
+	if m >= Fields && m != Context || int(m) >= len(methods) || methods[m] == nil {
+		return unsupported("method %d within another", m)
+	}
+	return methods[m](d, dst, width, payload)
 }
 
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: %s: a newer release made this layer", ErrUnsupported, fmt.Sprintf(format, args...))
 }
 
-func decodeRaw(_ *Decoder, dst []byte, _ Dtype, payload []byte) error {
+func decodeRaw(_ *Decoder, dst []byte, _ int, payload []byte) error {
 	if len(payload) != len(dst) {
 		return corrupt(0, "raw chunk of %d bytes for %d", len(payload), len(dst))
 	}
@@ -35,14 +51,9 @@ func decodeRaw(_ *Decoder, dst []byte, _ Dtype, payload []byte) error {
 	return nil
 }
 
-// constant reports whether src is one element repeated.
-func constant(src []byte, width int) bool {
-	return bytes.Equal(src[width:], src[:len(src)-width])
-}
-
-func decodeConstant(_ *Decoder, dst []byte, dtype Dtype, payload []byte) error {
-	if len(payload) != dtype.Width() {
-		return corrupt(0, "constant of %d bytes for dtype %v", len(payload), dtype)
+func decodeConstant(_ *Decoder, dst []byte, width int, payload []byte) error {
+	if len(payload) != width {
+		return corrupt(0, "constant of %d bytes for elements of %d", len(payload), width)
 	}
 	n := copy(dst, payload)
 	for n < len(dst) {
@@ -84,6 +95,12 @@ var zstdEncoders = [levels]func() *zstd.Encoder{
 	Max:     newZstd(zstd.SpeedBestCompression),
 }
 
+// sampler is for a quick look at what zstd could do.
+var sampler = newZstd(zstd.SpeedFastest)
+
+// sampleZstd is the size of src when zstd compresses it at its fastest.
+func sampleZstd(src []byte) int { return len(sampler().EncodeAll(src, nil)) }
+
 func appendZstd(dst []byte, level Level, src []byte) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, zstdPrefix)...)
@@ -92,7 +109,7 @@ func appendZstd(dst []byte, level Level, src []byte) []byte {
 	return dst
 }
 
-func decodeZstd(_ *Decoder, dst []byte, _ Dtype, payload []byte) error {
+func decodeZstd(_ *Decoder, dst []byte, _ int, payload []byte) error {
 	return unzstd(dst, payload)
 }
 

@@ -116,12 +116,20 @@ type candidate struct {
 	top   uint
 	syms  []symbolCount // the coded symbols
 	freqs []int         // of the escape, then of syms
-	cost  int64         // of the symbols, the escapes and the table; not of the rest
+	total int64         // elements counted
+	bits  int64         // cost of the symbols and escapes that were counted, not of the rest
+	side  int64         // cost of the table
+}
+
+// cost is what c costs for n elements like those that were counted.
+func (c *candidate) cost(n int) int64 {
+	return c.bits>>8*int64(n)/c.total<<8 + c.side
 }
 
 // chooseSymbols finds a cheap model of h, counted with top mantissa bits, by
-// trying how many of the most frequent symbols to code; the others escape.
-func chooseSymbols(h *kernel.Histogram, top uint) candidate {
+// trying how many of the most frequent symbols to code; the others escape. With
+// escape, the model can code values that were not counted.
+func chooseSymbols(h *kernel.Histogram, top uint, escape bool) candidate {
 	list, total := byCount(h)
 	most := min(len(list), kernel.MaxSymbols-1)
 	// Below 1/4096 a symbol costs the others more than an escape costs it.
@@ -141,16 +149,19 @@ func chooseSymbols(h *kernel.Histogram, top uint) candidate {
 			counts[i+1] = s.count
 			counts[0] -= s.count
 		}
+		if escape {
+			counts[0] = max(counts[0], 1)
+		}
 		normalize(freqs[:n+1], counts[:n+1])
-		cost := counts[0] * escapeBits(top) * costOne
+		bits := counts[0] * escapeBits(top) * costOne
 		for i, c := range counts[:n+1] {
 			if c > 0 {
-				cost += c * costOf[freqs[i]]
+				bits += c * costOf[freqs[i]]
 			}
 		}
-		cost += tableBytes(list[:n], top) * 8 * costOne
-		if best.freqs == nil || cost < best.cost {
-			best = candidate{top, list[:n], slices.Clone(freqs[:n+1]), cost}
+		side := tableBytes(list[:n], top) * 8 * costOne
+		if best.freqs == nil || bits+side < best.bits+best.side {
+			best = candidate{top, list[:n], slices.Clone(freqs[:n+1]), total, bits, side}
 		}
 	}
 	return best
@@ -170,13 +181,14 @@ func tableBytes(syms []symbolCount, top uint) int64 {
 }
 
 // chooseModel finds the number of top mantissa bits and the model that make the
-// elements counted in h (with f.TopLimit() bits) smallest; cost includes the rest.
-func chooseModel(h *kernel.Histogram, f kernel.Float, elements int) (candidate, int64) {
+// elements like those counted in h (with f.TopLimit() bits) smallest; cost
+// includes the rest.
+func chooseModel(h *kernel.Histogram, f kernel.Layout, elements int, escape bool) (candidate, int64) {
 	var best candidate
 	bestCost := int64(math.MaxInt64)
 	for top := range f.TopLimit() + 1 {
-		c := chooseSymbols(h.Fold(f.TopLimit(), top), top)
-		if cost := c.cost + int64(elements)*int64(f.RestBits(top))*costOne; cost < bestCost {
+		c := chooseSymbols(h.Fold(f.TopLimit(), top), top, escape)
+		if cost := c.cost(elements) + int64(elements)*int64(f.RestBits(top))*costOne; cost < bestCost {
 			best, bestCost = c, cost
 		}
 	}
@@ -222,24 +234,24 @@ func appendTable(dst []byte, t *kernel.Table) []byte {
 }
 
 // parseTable reads a table with top mantissa bits for layout f from the start of
-// b and returns its length. Only the one encoding that appendTable gives is
+// b to t and returns its length. Only the one encoding that appendTable gives is
 // accepted.
-func parseTable(b []byte, f kernel.Float, top uint) (*kernel.Table, int, error) {
+func parseTable(t *kernel.Table, b []byte, f kernel.Layout, top uint) (int, error) {
 	per := 1 << top
 	if len(b) < tableHeader {
-		return nil, 0, corrupt(0, "table ends early")
+		return 0, corrupt(0, "table ends early")
 	}
 	size := tableHeader + int(b[0])*(1+per)
 	if b[0] == 0 || size > len(b) {
-		return nil, 0, corrupt(0, "table of %d exponents in %d bytes", b[0], len(b))
+		return 0, corrupt(0, "table of %d exponents in %d bytes", b[0], len(b))
 	}
-	t := &kernel.Table{Top: top, N: 1}
+	*t = kernel.Table{Top: top, N: 1}
 	t.Freqs[0] = b[1]
 	sum, last := int(b[1]), -1
 	for p := tableHeader; p < size; p += 1 + per {
 		exp, before := int(b[p]), t.N
 		if exp <= last || exp >= 1<<f.Exp {
-			return nil, 0, corrupt(int64(p), "table has exponent %d after %d", exp, last)
+			return 0, corrupt(int64(p), "table has exponent %d after %d", exp, last)
 		}
 		last = exp
 		for m, freq := range b[p+1 : p+1+per] {
@@ -247,19 +259,19 @@ func parseTable(b []byte, f kernel.Float, top uint) (*kernel.Table, int, error) 
 				continue
 			}
 			if t.N == kernel.MaxSymbols {
-				return nil, 0, corrupt(int64(p), "table has more than %d symbols", kernel.MaxSymbols)
+				return 0, corrupt(int64(p), "table has more than %d symbols", kernel.MaxSymbols)
 			}
 			t.Values[t.N], t.Freqs[t.N] = uint16(exp<<top|m), freq
 			t.N++
 			sum += int(freq)
 		}
 		if t.N == before {
-			return nil, 0, corrupt(int64(p), "table has an exponent without symbols")
+			return 0, corrupt(int64(p), "table has an exponent without symbols")
 		}
 	}
 	if sum != 256 {
-		return nil, 0, corrupt(0, "table frequencies sum to %d", sum)
+		return 0, corrupt(0, "table frequencies sum to %d", sum)
 	}
-	t.InitDecode()
-	return t, size, nil
+	t.InitDecode(f)
+	return size, nil
 }

@@ -91,10 +91,10 @@ func cost(counts []int64, freqs []int) (sum int64) {
 }
 
 // modelOf is the table that the encoder would use for src.
-func modelOf(f kernel.Float, src []byte) *kernel.Table {
+func modelOf(f kernel.Layout, src []byte) *kernel.Table {
 	var h kernel.Histogram
 	kernel.Count(&h, f, src)
-	model, _ := chooseModel(&h, f, len(src)/f.Width)
+	model, _ := chooseModel(&h, f, f.Elements(len(src)), false)
 	return model.table()
 }
 
@@ -102,11 +102,11 @@ func modelOf(f kernel.Float, src []byte) *kernel.Table {
 // piece of it is an error.
 func TestTableWire(t *testing.T) {
 	for _, c := range testData() {
-		info := dtypeTable[c.d]
-		if info.float == nil || len(c.b) > 1<<18 {
+		if !c.d.shares() || len(c.b) > 1<<18 {
 			continue
 		}
-		table := modelOf(*info.float, c.b)
+		f := layoutTable[c.d.layout()]
+		table := modelOf(f, c.b)
 		sum := 0
 		for s := range table.N {
 			sum += int(table.Freqs[s])
@@ -118,7 +118,8 @@ func TestTableWire(t *testing.T) {
 			t.Fatalf("%s: table of %d symbols, sum %d", c.name, table.N, sum)
 		}
 		wire := appendTable(nil, table)
-		got, size, err := parseTable(append(bytes.Clone(wire), 1, 2, 3), *info.float, table.Top)
+		var got, short kernel.Table
+		size, err := parseTable(&got, append(bytes.Clone(wire), 1, 2, 3), f, table.Top)
 		if err != nil || size != len(wire) {
 			t.Fatalf("%s: table of %d bytes reads as %d, %v", c.name, len(wire), size, err)
 		}
@@ -126,7 +127,7 @@ func TestTableWire(t *testing.T) {
 			t.Fatalf("%s: table is read as another", c.name)
 		}
 		for n := range wire {
-			if _, _, err := parseTable(wire[:n], *info.float, table.Top); err == nil {
+			if _, err := parseTable(&short, wire[:n], f, table.Top); err == nil {
 				t.Fatalf("%s: %d bytes of a table of %d are read", c.name, n, len(wire))
 			}
 		}
@@ -137,9 +138,9 @@ func TestTableWire(t *testing.T) {
 // entropy of the symbols that it found best.
 func TestModelIsNearEntropy(t *testing.T) {
 	for _, d := range []Dtype{BF16, F16, F32, F8_E4M3, F8_E5M2} {
-		f := *dtypeTable[d].float
+		f := layoutTable[d.layout()]
 		src := elements(d, gaussian(1<<18, 1))
-		n := len(src) / f.Width
+		n := f.Elements(len(src))
 		var h kernel.Histogram
 		kernel.Count(&h, f, src)
 		floor := math.Inf(1)
@@ -152,7 +153,7 @@ func TestModelIsNearEntropy(t *testing.T) {
 			}
 			floor = min(floor, bits)
 		}
-		_, cost := chooseModel(&h, f, n)
+		_, cost := chooseModel(&h, f, n, false)
 		if got := float64(cost) / costOne; got < floor || got > floor*1.01 {
 			t.Errorf("%v: %.0f bits, the entropy is %.0f", d, got, floor)
 		}
@@ -180,20 +181,24 @@ func TestSharedTablesParse(t *testing.T) {
 		t.Errorf("tables read differ from those written:\n%s\n%s", got, want)
 	}
 	for d := range dtypes {
-		ids := tables.of(d)
-		if (dtypeTable[d].float == nil) != (len(ids) == 0) || len(ids) > maxPerDtype {
+		if !d.shares() {
+			continue
+		}
+		ids := tables.of(d.layout())
+		if len(ids) == 0 || len(ids) > maxPerLayout {
 			t.Errorf("%v has %d tables", d, len(ids))
 		}
 		for _, id := range ids {
-			if p.table(id, d) == nil || p.table(id, Bytes) != nil {
+			top := tables.list[id].table[0].Top
+			if p.table(id, d.layout(), top) == nil || p.table(id, d.layout(), top+1) != nil || p.table(id, layoutByte, top) != nil {
 				t.Errorf("table %d is not for %v alone", id, d)
 			}
-			if tables.list[id].table.Freqs[0] == 0 {
+			if tables.list[id].table[0].Freqs[0] == 0 {
 				t.Errorf("table %d of %v cannot escape", id, d)
 			}
 		}
 	}
-	if p.table(len(tables.list), BF16) != nil {
+	if p.table(len(tables.list), layoutBF16, 1) != nil {
 		t.Error("a table beyond the last")
 	}
 }

@@ -11,9 +11,8 @@ import (
 	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
 )
 
-// Version is the format version that this package reads and writes. Version 0
-// is a draft: a layer of it is read by the release that wrote it.
-const Version = 0
+// Version is the format version that this package reads and writes.
+const Version = 1
 
 // FORMAT.md, "Prologue".
 const (
@@ -84,12 +83,16 @@ func ReadPrologue(r io.Reader) (*Prologue, error) {
 	return &Prologue{Size: int64(len(b)), tables: tables}, nil
 }
 
-// table returns shared table id if it is for dtype d, and nil otherwise.
-func (p *Prologue) table(id int, d Dtype) *kernel.Table {
-	if id >= len(p.tables.list) || p.tables.list[id].dtype != d {
+// table returns shared table i if it is for the layout and top, and nil
+// otherwise.
+func (p *Prologue) table(i int, id layoutID, top uint) []*kernel.Table {
+	if i >= len(p.tables.list) {
 		return nil
 	}
-	return p.tables.list[id].table
+	if s := &p.tables.list[i]; s.layout == id && s.table[0].Top == top {
+		return s.table[:]
+	}
+	return nil
 }
 
 // readError tells a layer that ends early, which is corrupt, from one that cannot

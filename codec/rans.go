@@ -10,12 +10,11 @@ import (
 const (
 	ransHeader  = 12
 	segmentSize = 5
-	// largeElements is the chunk size from which all groups of lanes are used;
-	// below, their states would cost too much: 0.07 % of 256 Ki F16 elements.
+	// largeElements is the number of elements from which all groups of lanes are
+	// used; below, their states would cost too much: 0.07 % of 256 Ki F16 elements.
 	largeElements = 512 << 10
-	// batch is how many elements are decoded before they are merged, so that
-	// the symbols stay in the first-level cache. A multiple of kernel.MaxLanes.
-	batch = 4096
+	stripeUnit    = kernel.MaxLanes
+	maxClasses    = 16
 )
 
 // How the plane of a rANS payload is stored.
@@ -27,8 +26,9 @@ const (
 
 // Which tables a rANS payload uses.
 const (
-	modelInline = iota // one table of its own
-	modelShared        // segments, each with a table of the prologue
+	modelInline  = iota // one table of its own
+	modelShared         // segments, each with a table of the prologue
+	modelClasses        // tables of its own, one for each class of stripes
 )
 
 func lanesFor(elements int) int {
@@ -38,60 +38,96 @@ func lanesFor(elements int) int {
 	return kernel.GroupLanes
 }
 
-// segment is a run of elements coded with one table.
+// segment is a run of elements coded with one model.
 type segment struct {
 	elements int
-	table    *kernel.Table
-	id       int // in the prologue
+	model    kernel.Model
+	id       int // of the only table in the prologue, or -1
 }
 
 // encodeRANS appends the payload of src, coded by segments, to dst. With one
-// segment of id < 0 the table is put inline. All tables have the same Top.
-func (e *Encoder) encodeRANS(dst []byte, f kernel.Float, src []byte, segs []segment) []byte {
-	n, top := len(src)/f.Width, segs[0].table.Top
+// segment of id < 0 the tables are put inline. All tables have the same Top.
+func (e *Encoder) encodeRANS(dst []byte, id layoutID, src []byte, segs []segment) []byte {
+	f := layoutTable[id]
+	n, top := f.Elements(len(src)), segs[0].model.Tables[0].Top
 	r := e.split(f, top, src)
 	lanes := lanesFor(n)
-	e.rans.Reset(n, lanes)
+	e.rans.Reset(e.impl, n, lanes)
 	end := n
 	for i := len(segs) - 1; i >= 0; i-- {
 		start := end - segs[i].elements
-		e.rans.Encode(r.vals[start:end], segs[i].table)
+		e.rans.Encode(r.vals[start:end], &segs[i].model)
 		end = start
 	}
 
 	at := len(dst)
 	dst = append(dst, make([]byte, ransHeader)...)
 	h := dst[at:]
-	h[0], h[1] = byte(top), byte(lanes/kernel.GroupLanes)
+	h[0], h[1] = byte(id), byte(top)|byte(lanes/kernel.GroupLanes)<<4
 	binary.LittleEndian.PutUint32(h[4:], uint32(len(e.rans.Stream())))
 	binary.LittleEndian.PutUint32(h[8:], uint32(e.rans.Escapes()))
-	if segs[0].id < 0 {
-		h[3] = modelInline
-		dst = appendTable(dst, segs[0].table)
-	} else {
+	switch {
+	case segs[0].id >= 0:
 		h[3] = modelShared
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(segs)))
 		for _, s := range segs {
 			dst = binary.LittleEndian.AppendUint32(dst, uint32(s.elements))
 			dst = append(dst, byte(s.id))
 		}
+	case segs[0].model.Classes != nil:
+		h[3] = modelClasses
+		dst = appendClasses(dst, &segs[0].model)
+	default:
+		h[3] = modelInline
+		dst = appendTable(dst, segs[0].model.Tables[0])
 	}
 	dst = e.rans.AppendStates(dst)
 	dst = append(dst, e.rans.Stream()...)
 	dst = e.rans.AppendEscapes(dst, top)
+	dst, modes := e.appendRest(dst, r, f, top)
+	dst[at+2] = modes
+	return dst
+}
 
-	modes := byte(0)
+// appendRest appends the planes of the rest and returns how they are stored.
+func (e *Encoder) appendRest(dst []byte, r *parts, f kernel.Layout, top uint) ([]byte, byte) {
+	modes, m := byte(0), byte(0)
 	if len(r.packed) > 0 {
-		var m byte
 		dst, m = e.appendPlane(dst, r.packed)
 		modes |= m
 	}
 	for p := range f.Planes(top) {
-		var m byte
 		dst, m = e.appendPlane(dst, r.planes[p])
 		modes |= m << (2 * (p + 1))
 	}
-	dst[at+2] = modes
+	return dst, modes
+}
+
+// classBits is how many bits a class takes when there are count of them.
+func classBits(count int) int {
+	switch {
+	case count <= 2:
+		return 1
+	case count <= 4:
+		return 2
+	}
+	return 4
+}
+
+// appendClasses appends a model of classes: FORMAT.md, "Payload".
+func appendClasses(dst []byte, m *kernel.Model) []byte {
+	dst = append(dst, byte(len(m.Tables)))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(m.Stripe/stripeUnit))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(m.Skip/stripeUnit))
+	bits := classBits(len(m.Tables))
+	at := len(dst)
+	dst = append(dst, make([]byte, (len(m.Classes)*bits+7)/8)...)
+	for i, c := range m.Classes {
+		dst[at+i*bits/8] |= c << (i * bits % 8)
+	}
+	for _, t := range m.Tables {
+		dst = appendTable(dst, t)
+	}
 	return dst
 }
 
@@ -102,14 +138,14 @@ type parts struct {
 	planes [3][]byte
 }
 
-func (e *Encoder) split(f kernel.Float, top uint, src []byte) *parts {
-	n, r := len(src)/f.Width, &e.parts
+func (e *Encoder) split(f kernel.Layout, top uint, src []byte) *parts {
+	n, r := f.Elements(len(src)), &e.parts
 	r.vals = resize(r.vals, n)
 	r.packed = resize(r.packed, kernel.PackedSize(n, f.PackedBits(top)))
 	for p := range f.Planes(top) {
 		r.planes[p] = resize(r.planes[p], n)
 	}
-	kernel.Split(r.vals, r.packed, r.planes[:], f, top, src)
+	e.impl.Split(r.vals, r.packed, r.planes[:f.Planes(top)], f, top, src)
 	return r
 }
 
@@ -154,83 +190,132 @@ func (p *payload) take(n int, what string) ([]byte, error) {
 	return b, nil
 }
 
-func decodeRANS(d *Decoder, dst []byte, dtype Dtype, b []byte) error {
-	if dtypeTable[dtype].float == nil {
-		return corrupt(0, "rans chunk of dtype %v", dtype)
-	}
-	f := *dtypeTable[dtype].float
+func decodeRANS(d *Decoder, dst []byte, _ int, b []byte) error {
 	p := &payload{b: b}
 	h, err := p.take(ransHeader, "rans header")
 	if err != nil {
 		return err
 	}
-	top, groups := uint(h[0]), int(h[1])
-	if top > f.TopLimit() || groups != 1 && groups != kernel.MaxGroups {
-		return corrupt(0, "rans chunk with %d mantissa bits, %d groups", top, groups)
+	id, top, groups := layoutID(h[0]), uint(h[1]&15), int(h[1]>>4)
+	f, ok := id.kernel()
+	if !ok {
+		return unsupported("layout %d", id)
 	}
-	segs, err := d.segments(p, dtype, top, len(dst)/f.Width, h[3])
-	if err != nil {
+	if top > f.TopLimit() || groups != 1 && groups != kernel.MaxGroups || !id.fits(len(dst)) {
+		return corrupt(0, "rans chunk with %d mantissa bits, %d groups, %d bytes", top, groups, len(dst))
+	}
+	n := f.Elements(len(dst))
+	if err := d.segments(p, id, top, n, h[3]); err != nil {
 		return err
 	}
 	if err := d.resetRANS(p, h, f, top, groups); err != nil {
 		return err
 	}
-	packed, planes, err := d.rest(p, f, top, len(dst)/f.Width, h[2])
+	packed, planes, err := d.rest(p, f, top, n, h[2])
 	if err != nil {
 		return err
 	}
 	if len(p.b) != 0 {
 		return corrupt(int64(p.at), "%d bytes follow the last plane", len(p.b))
 	}
-	if err := d.merge(dst, f, top, segs, packed, planes); err != nil {
+	if err := d.merge(dst, f, top, packed, planes); err != nil {
 		return &CorruptError{Offset: ransHeader, Reason: "rans chunk", Err: err}
 	}
 	return nil
 }
 
-// segments reads which tables code which elements; n is the number of elements.
-func (d *Decoder) segments(p *payload, dtype Dtype, top uint, n int, model byte) ([]segment, error) {
+// segments reads which tables code which elements, to d.segs; n is the number of elements.
+func (d *Decoder) segments(p *payload, id layoutID, top uint, n int, model byte) error {
 	d.segs = d.segs[:0]
 	switch model {
 	case modelInline:
-		t, size, err := parseTable(p.b, *dtypeTable[dtype].float, top)
-		if err != nil {
-			return nil, at(int64(p.at), err)
-		}
-		_, err = p.take(size, "table")
-		d.segs = append(d.segs, segment{elements: n, table: t})
-		return d.segs, err
+		t := &d.inline[0]
+		d.one[0] = t
+		d.segs = append(d.segs, segment{elements: n, model: kernel.Model{Tables: d.one[:1]}})
+		return p.table(t, layoutTable[id], top)
+	case modelClasses:
+		return d.classes(p, id, top, n)
 	case modelShared:
 	default:
-		return nil, unsupported("rans model %d", model)
+		return unsupported("rans model %d", model)
 	}
 	b, err := p.take(4, "segment count")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	count := int(binary.LittleEndian.Uint32(b))
 	if count > len(p.b)/segmentSize {
-		return nil, corrupt(int64(p.at-4), "%d segments in %d bytes", count, len(p.b))
+		return corrupt(int64(p.at-4), "%d segments in %d bytes", count, len(p.b))
 	}
 	left := n
 	for range count {
 		b, _ := p.take(segmentSize, "segment")
-		elements, id := int(binary.LittleEndian.Uint32(b)), int(b[4])
-		t := d.prologue.table(id, dtype)
-		if elements < 1 || elements > left || t == nil || t.Top != top {
-			return nil, corrupt(int64(p.at-segmentSize), "segment of %d of %d elements with table %d", elements, left, id)
+		elements, t := int(binary.LittleEndian.Uint32(b)), d.prologue.table(int(b[4]), id, top)
+		if elements < 1 || elements > left || t == nil {
+			return corrupt(int64(p.at-segmentSize), "segment of %d of %d elements with table %d", elements, left, b[4])
 		}
 		left -= elements
-		d.segs = append(d.segs, segment{elements: elements, table: t})
+		d.segs = append(d.segs, segment{elements: elements, model: kernel.Model{Tables: t}})
 	}
 	if left != 0 {
-		return nil, corrupt(int64(p.at), "segments leave out %d elements", left)
+		return corrupt(int64(p.at), "segments leave out %d elements", left)
 	}
-	return d.segs, nil
+	return nil
+}
+
+// classes reads a model of classes.
+func (d *Decoder) classes(p *payload, id layoutID, top uint, n int) error {
+	b, err := p.take(5, "classes")
+	if err != nil {
+		return err
+	}
+	count := int(b[0])
+	m := kernel.Model{
+		Stripe: stripeUnit * int(binary.LittleEndian.Uint16(b[1:])),
+		Skip:   stripeUnit * int(binary.LittleEndian.Uint16(b[3:])),
+	}
+	if count < 1 || count > maxClasses || m.Stripe == 0 || m.Skip >= m.Stripe {
+		return corrupt(int64(p.at-5), "%d classes, stripes of %d elements, the first less %d", count, m.Stripe, m.Skip)
+	}
+	stripes := (n + m.Skip + m.Stripe - 1) / m.Stripe
+	bits := classBits(count)
+	if b, err = p.take((stripes*bits+7)/8, "classes"); err != nil {
+		return err
+	}
+	d.classBuf = resize(d.classBuf, stripes)
+	for i := range d.classBuf {
+		d.classBuf[i] = b[i*bits/8] >> (i * bits % 8) & (1<<bits - 1)
+		if int(d.classBuf[i]) >= count {
+			return corrupt(int64(p.at-len(b)+i*bits/8), "stripe of class %d of %d", d.classBuf[i], count)
+		}
+	}
+	if used := stripes * bits % 8; used != 0 && b[len(b)-1]>>used != 0 {
+		return corrupt(int64(p.at-1), "classes have padding that is not zero")
+	}
+	m.Classes = d.classBuf
+	for i := range count {
+		d.one[i] = &d.inline[i]
+		if err := p.table(d.one[i], layoutTable[id], top); err != nil {
+			return err
+		}
+	}
+	m.Tables = d.one[:count]
+	d.segs = append(d.segs, segment{elements: n, model: m})
+	return nil
+}
+
+// table reads a table to t.
+func (p *payload) table(t *kernel.Table, f kernel.Layout, top uint) error {
+	size, err := parseTable(t, p.b, f, top)
+	if err != nil {
+		return at(int64(p.at), err)
+	}
+	_, err = p.take(size, "table")
+	return err
 }
 
 // resetRANS reads the states, the stream and the escapes.
-func (d *Decoder) resetRANS(p *payload, h []byte, f kernel.Float, top uint, groups int) error {
+func (d *Decoder) resetRANS(p *payload, h []byte, f kernel.Layout, top uint, groups int) error {
 	statesAt := p.at
 	states, err := p.take(2*groups*kernel.GroupLanes, "states")
 	if err != nil {
@@ -259,14 +344,14 @@ func (d *Decoder) resetRANS(p *payload, h []byte, f kernel.Float, top uint, grou
 			return corrupt(int64(escapesAt), "escapes have padding that is not zero")
 		}
 	}
-	if err := d.rans.Reset(states, stream, escapes, n); err != nil {
+	if err := d.rans.Reset(d.impl, f, top, states, stream, escapes, n); err != nil {
 		return &CorruptError{Offset: int64(statesAt), Reason: "states", Err: err}
 	}
 	return nil
 }
 
 // rest reads the planes of what the symbols leave over of n elements.
-func (d *Decoder) rest(p *payload, f kernel.Float, top uint, n int, modes byte) (packed []byte, planes [][]byte, err error) {
+func (d *Decoder) rest(p *payload, f kernel.Layout, top uint, n int, modes byte) (packed []byte, planes [][]byte, err error) {
 	bits := f.PackedBits(top)
 	if bits > 0 {
 		if packed, err = d.plane(p, 0, kernel.PackedSize(n, bits), modes&3); err != nil {
@@ -332,32 +417,30 @@ func (d *Decoder) plane(p *payload, i, size int, mode byte) ([]byte, error) {
 
 // merge decodes the symbols of all segments and puts them and the rest together
 // in dst.
-func (d *Decoder) merge(dst []byte, f kernel.Float, top uint, segs []segment, packed []byte, planes [][]byte) error {
-	n := len(dst) / f.Width
-	bits := int(f.PackedBits(top))
-	if len(segs) == 1 {
-		d.vals = resize(d.vals, min(batch, n))
-		for i := 0; i < n; i += batch {
-			vals := d.vals[:min(batch, n-i)]
-			if err := d.rans.Decode(vals, segs[0].table); err != nil {
+func (d *Decoder) merge(dst []byte, f kernel.Layout, top uint, packed []byte, planes [][]byte) error {
+	if len(d.segs) > 1 {
+		return d.mergeSegments(dst, f, top, packed, planes)
+	}
+	if err := d.rans.Elements(dst, f, &d.segs[0].model, packed, planes, d.past); err != nil {
+		return err
+	}
+	return d.rans.Close()
+}
+
+// mergeSegments is merge for small tensors. Segments start at any element, and
+// planes are read in groups of eight, so it takes the chunk as a whole.
+func (d *Decoder) mergeSegments(dst []byte, f kernel.Layout, top uint, packed []byte, planes [][]byte) error {
+	d.words = resize(d.words, f.Elements(len(dst)))
+	words := d.words
+	for i := range d.segs {
+		s := &d.segs[i]
+		for at := 0; at < s.elements; at += kernel.Batch {
+			if err := d.rans.Decode(words[at:min(at+kernel.Batch, s.elements)], &s.model, at); err != nil {
 				return err
 			}
-			for p := range planes {
-				d.cut[p] = planes[p][i:]
-			}
-			kernel.Merge(dst[i*f.Width:], f, top, vals, packed[i/8*bits:], d.cut[:len(planes)])
 		}
-		return d.rans.Close()
+		words = words[s.elements:]
 	}
-	// Segments start at any element, planes are read in groups of eight.
-	d.vals = resize(d.vals, n)
-	vals := d.vals
-	for _, s := range segs {
-		if err := d.rans.Decode(vals[:s.elements], s.table); err != nil {
-			return err
-		}
-		vals = vals[s.elements:]
-	}
-	kernel.Merge(dst, f, top, d.vals, packed, planes)
+	d.impl.Merge(dst, f, top, d.words, packed, planes)
 	return d.rans.Close()
 }

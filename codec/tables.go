@@ -12,9 +12,9 @@ import (
 const (
 	maxTables     = 255
 	maxTableBytes = 64 << 10
-	// maxPerDtype is the largest number of tables that are made for a dtype:
+	// maxPerLayout is the largest number of tables that are made for a layout:
 	// beyond 16, small tensors gain nothing (they would have their own).
-	maxPerDtype = 16
+	maxPerLayout = 16
 	// maxSamples bounds the memory of a TableBuilder; tensors beyond it use the
 	// tables made for the others.
 	maxSamples = 4096
@@ -24,18 +24,20 @@ const (
 // are written once, in the prologue. A nil *Tables holds none.
 type Tables struct{ list []sharedTable }
 
+// sharedTable is a table for one layout; the array has it alone, for a
+// kernel.Model.
 type sharedTable struct {
-	dtype Dtype
-	table *kernel.Table
+	layout layoutID
+	table  [1]*kernel.Table
 }
 
-// of returns the ids of the tables for dtype d.
-func (t *Tables) of(d Dtype) (ids []int) {
+// of returns the ids of the tables for a layout.
+func (t *Tables) of(id layoutID) (ids []int) {
 	if t == nil {
 		return nil
 	}
 	for i, s := range t.list {
-		if s.dtype == d {
+		if s.layout == id {
 			ids = append(ids, i)
 		}
 	}
@@ -45,8 +47,8 @@ func (t *Tables) of(d Dtype) (ids []int) {
 // append appends t in wire form: FORMAT.md, "Prologue".
 func (t *Tables) append(dst []byte) []byte {
 	for _, s := range t.list {
-		dst = append(dst, byte(s.dtype), byte(s.table.Top))
-		dst = appendTable(dst, s.table)
+		dst = append(dst, byte(s.layout), byte(s.table[0].Top))
+		dst = appendTable(dst, s.table[0])
 	}
 	return dst
 }
@@ -57,15 +59,20 @@ func parseTables(b []byte, count int) (*Tables, error) {
 		if len(b)-offset < 2 {
 			return nil, corrupt(int64(offset), "shared table ends early")
 		}
-		d, top := Dtype(b[offset]), uint(b[offset+1])
-		if d >= dtypes || dtypeTable[d].float == nil || top > dtypeTable[d].float.TopLimit() {
-			return nil, corrupt(int64(offset), "shared table of dtype %v with %d mantissa bits", d, top)
+		id, top := layoutID(b[offset]), uint(b[offset+1])
+		f, ok := id.kernel()
+		if !ok {
+			return nil, unsupported("shared table of layout %d", id)
 		}
-		table, size, err := parseTable(b[offset+2:], *dtypeTable[d].float, top)
+		if top > f.TopLimit() {
+			return nil, corrupt(int64(offset), "shared table with %d mantissa bits", top)
+		}
+		table := new(kernel.Table)
+		size, err := parseTable(table, b[offset+2:], f, top)
 		if err != nil {
 			return nil, at(int64(offset+2), err)
 		}
-		t.list = append(t.list, sharedTable{d, table})
+		t.list = append(t.list, sharedTable{id, [1]*kernel.Table{table}})
 		offset += 2 + size
 	}
 	if offset != len(b) {
@@ -76,7 +83,7 @@ func parseTables(b []byte, count int) (*Tables, error) {
 
 // TableBuilder makes the shared tables of a layer from its small tensors.
 type TableBuilder struct {
-	samples [dtypes][]sample
+	samples [layouts][]sample
 	hist    kernel.Histogram
 }
 
@@ -89,31 +96,30 @@ type sample struct {
 
 // Add takes one small tensor of dtype d into account. It does not keep src.
 func (b *TableBuilder) Add(d Dtype, src []byte) {
-	f := dtypeTable[d].float
-	if f == nil || len(src) == 0 || len(b.samples[d]) == maxSamples {
+	if !d.shares() || len(src) == 0 || len(b.samples[d.layout()]) == maxSamples {
 		return
 	}
 	clear(b.hist[:])
-	kernel.Count(&b.hist, *f, src)
+	kernel.Count(&b.hist, layoutTable[d.layout()], src)
 	s := sample{syms: occurring(&b.hist)}
 	for _, c := range s.syms {
 		s.mean += int64(c.value) * c.count
 		s.count += c.count
 	}
 	s.mean /= s.count
-	b.samples[d] = append(b.samples[d], s)
+	b.samples[d.layout()] = append(b.samples[d.layout()], s)
 }
 
 // Build makes the tables. The result depends on the tensors and their order
 // alone.
 func (b *TableBuilder) Build() *Tables {
 	t := &Tables{}
-	for d, samples := range b.samples {
+	for id, samples := range b.samples {
 		if len(samples) == 0 {
 			continue
 		}
-		for _, table := range cluster(samples, *dtypeTable[d].float) {
-			t.list = append(t.list, sharedTable{Dtype(d), table})
+		for _, table := range cluster(samples, layoutTable[id]) {
+			t.list = append(t.list, sharedTable{layoutID(id), [1]*kernel.Table{table}})
 		}
 	}
 	if len(t.list) > maxTables || len(t.append(nil)) > maxTableBytes {
@@ -124,7 +130,7 @@ func (b *TableBuilder) Build() *Tables {
 
 // cluster finds the number of tables, the mantissa bits in their symbols and the
 // tables that code all samples in the fewest bits, tables included.
-func cluster(samples []sample, f kernel.Float) []*kernel.Table {
+func cluster(samples []sample, f kernel.Layout) []*kernel.Table {
 	order := slices.Clone(samples)
 	slices.SortStableFunc(order, func(a, b sample) int { return cmp.Compare(a.mean, b.mean) })
 	var best []*kernel.Table
@@ -134,7 +140,7 @@ func cluster(samples []sample, f kernel.Float) []*kernel.Table {
 		for i := range coarse {
 			coarse[i].syms = folded(coarse[i].syms, f.TopLimit()-top)
 		}
-		for k := 1; k <= min(maxPerDtype, len(order)); k *= 2 {
+		for k := 1; k <= min(maxPerLayout, len(order)); k *= 2 {
 			tables, cost := lloyd(coarse, k, top, f.RestBits(top))
 			if cost < bestCost {
 				best, bestCost = tables, cost
@@ -198,16 +204,37 @@ func classTable(samples []sample, class []int, c int, top uint) (*kernel.Table, 
 	if empty {
 		return nil, 0
 	}
-	model := chooseSymbols(sum, top)
-	if model.freqs[0] == 0 { // a shared table must code what its makers did not have
-		most := 1
-		for i := range model.freqs {
-			if model.freqs[i] > model.freqs[most] {
-				most = i
-			}
-		}
-		model.freqs[most]--
-		model.freqs[0] = 1
-	}
+	// A shared table must also code what its makers did not have.
+	model := chooseSymbols(sum, top, true)
 	return model.table(), (2 + tableBytes(model.syms, top)) * 8 * costOne
+}
+
+// cheapest returns which of the tables ids codes the symbols counted in h in the
+// fewest bits, and their cost. All of ids have the same Top.
+func (t *Tables) cheapest(ids []int, f kernel.Layout, h *kernel.Histogram) (id int, cost int64) {
+	syms := folded(occurring(h), f.TopLimit()-t.list[ids[0]].table[0].Top)
+	cost = math.MaxInt64
+	for _, i := range ids {
+		if c := tableCost(t.list[i].table[0], syms); c < cost {
+			id, cost = i, c
+		}
+	}
+	return id, cost
+}
+
+// tableCost is the cost of coding syms with t; a table that lacks an escape
+// cannot code every symbol.
+func tableCost(t *kernel.Table, syms []symbolCount) int64 {
+	cost := int64(0)
+	for _, s := range syms {
+		f, escape := t.Freq(s.value)
+		if f == 0 {
+			return math.MaxInt64
+		}
+		cost += s.count * costOf[f]
+		if escape {
+			cost += s.count * escapeBits(t.Top) * costOne
+		}
+	}
+	return cost
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ import (
 	"testing/iotest"
 )
 
-//go:generate go run testdata/gen.go testdata/cases.go
+//go:generate go run ./testdata
 
 // vector is a file of testdata/vectors: see the end of FORMAT.md, "Security
 // considerations".
@@ -107,6 +108,26 @@ func readRandom(b []byte) ([]byte, error) {
 	return decoded[:n], err
 }
 
+// readChunks does what readRandom does, by a Decoder of the given implementation.
+func readChunks(impl string, b []byte) (decoded []byte, err error) {
+	l, err := OpenLayer(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	dec := NewDecoder(l.prologue)
+	if err := dec.Use(impl); err != nil {
+		return nil, err
+	}
+	for _, c := range l.Chunks() {
+		dst := make([]byte, c.Decoded)
+		if err := dec.Decode(dst, b[c.Offset:][:c.Encoded]); err != nil {
+			return decoded, at(c.Offset, err)
+		}
+		decoded = append(decoded, dst...)
+	}
+	return decoded, nil
+}
+
 func TestVectors(t *testing.T) {
 	for _, v := range readVectors(t) {
 		t.Run(v.name, func(t *testing.T) {
@@ -117,11 +138,8 @@ func TestVectors(t *testing.T) {
 			if sum := sha256.Sum256(whole); hex.EncodeToString(sum[:]) != v.sha256 {
 				t.Errorf("Reader released %d bytes, and not those of the vector", len(whole))
 			}
-			single, oneErr := readAll(iotest.OneByteReader(bytes.NewReader(v.layer)))
-			if !bytes.Equal(single, whole) || fmt.Sprint(oneErr) != fmt.Sprint(err) {
-				t.Errorf("reading byte by byte: %d bytes, %v; reading the whole: %d bytes, %v", len(single), oneErr, len(whole), err)
-			}
 			random, randomErr := readRandom(v.layer)
+			testAlike(t, v, whole, err, random, randomErr)
 			if v.expect != "success" {
 				if got := outcome(randomErr); got != "corrupt" && got != "unsupported" && got != "truncated" {
 					t.Errorf("ReadAt: %s, want %s", got, v.expect)
@@ -137,6 +155,25 @@ func TestVectors(t *testing.T) {
 			testRanges(t, v.layer, whole)
 			testEncodeAgain(t, v, whole)
 		})
+	}
+}
+
+// testAlike reads a vector in other ways, and with each implementation, which must
+// not make a difference to what Reader and ReadAt gave.
+func testAlike(t *testing.T, v vector, whole []byte, wholeErr error, random []byte, randomErr error) {
+	t.Helper()
+	check := func(name string, got []byte, err error, want []byte, wantErr error) {
+		if !bytes.Equal(got, want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Errorf("%s: %d bytes, %v; want %d, %v", name, len(got), err, len(want), wantErr)
+		}
+	}
+	got, err := readAll(iotest.OneByteReader(bytes.NewReader(v.layer)))
+	check("Reader, byte by byte", got, err, whole, wholeErr)
+	for _, impl := range Implementations() {
+		got, err = readWith(impl, bytes.NewReader(v.layer), math.MaxInt)
+		check("Reader, "+impl, got, err, whole, wholeErr)
+		got, err = readChunks(impl, v.layer)
+		check("Decoder, "+impl, got, err, random, randomErr)
 	}
 }
 
@@ -183,45 +220,88 @@ func testEncodeAgain(t *testing.T, v vector, want []byte) {
 	}
 }
 
-// TestVectorsCover counts what the vectors are about.
-func TestVectorsCover(t *testing.T) {
-	outcomes, chunks := map[string]int{}, map[Method]int{}
-	rans := map[string]int{} // dtype and top
-	for _, v := range readVectors(t) {
-		outcomes[v.expect]++
-		if v.expect != "success" {
+// features names what a chunk is an example of.
+func features(c *Chunk, chunk []byte) (list []string) {
+	payload := chunk[HeaderSize:]
+	list = append(list, fmt.Sprint("method ", c.Method), fmt.Sprint("dtype ", c.Dtype))
+	switch c.Method {
+	case RANS:
+		list = append(list, fmt.Sprintf("layout %d", payload[0]), fmt.Sprintf("layout %d, top %d", payload[0], payload[1]&15),
+			fmt.Sprintf("%d groups", payload[1]>>4), fmt.Sprintf("model %d", payload[3]))
+		if payload[3] == modelClasses {
+			list = append(list, fmt.Sprintf("%d classes", payload[12]))
+		}
+	case Fields:
+		list = append(list, fmt.Sprintf("%d fields", payload[0]))
+		for i := range int(payload[0]) {
+			list = append(list, fmt.Sprintf("field of method %d", payload[1+i*fieldHeader+2]))
+		}
+	case Widened:
+		list = append(list, fmt.Sprintf("widened of kind %d", payload[0]), fmt.Sprintf("widened of method %d", payload[1]))
+	}
+	return list
+}
+
+// wanted are the features that vectors must have.
+func wanted() (list []string) {
+	for m, f := range methods {
+		if f == nil {
 			continue
 		}
+		list = append(list, fmt.Sprint("method ", m), fmt.Sprint("corrupt method ", m))
+		if m := Method(m); m < Fields || m == Context {
+			list = append(list, fmt.Sprint("field of method ", m), fmt.Sprint("widened of method ", m))
+		}
+	}
+	for d := range dtypes {
+		list = append(list, fmt.Sprint("dtype ", d))
+	}
+	for id := layoutBF16; id < layouts; id++ {
+		for top := range layoutTable[id].TopLimit() + 1 {
+			list = append(list, fmt.Sprintf("layout %d, top %d", id, top))
+		}
+	}
+	for i := range maxClasses {
+		list = append(list, fmt.Sprintf("%d classes", i+1))
+	}
+	for i := range maxFields {
+		list = append(list, fmt.Sprintf("%d fields", i+1))
+	}
+	for kind := range widenings {
+		list = append(list, fmt.Sprint("widened of kind ", kind))
+	}
+	return append(list, "1 groups", "4 groups", "model 0", "model 1", "model 2")
+}
+
+// TestVectorsCover counts what the vectors are about.
+func TestVectorsCover(t *testing.T) {
+	outcomes, found := map[string]int{}, map[string]bool{}
+	for _, v := range readVectors(t) {
+		outcomes[v.expect]++
 		r, err := NewReader(bytes.NewReader(v.layer))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		for {
 			c, err := r.Next()
 			if err != nil {
 				break
 			}
-			chunks[c.Method]++
-			if c.Method == RANS {
-				rans[fmt.Sprint(c.Dtype, r.Encoded()[HeaderSize])]++
+			if r.Decode(make([]byte, c.Decoded)) != nil {
+				found[fmt.Sprintf("%s method %d", v.expect, c.Method)] = true
+				break
+			}
+			for _, f := range features(c, r.Encoded()) {
+				found[f] = true
 			}
 		}
 	}
-	if failures := outcomes["corrupt"] + outcomes["unsupported"] + outcomes["truncated"]; failures < 2*outcomes["success"] {
+	if failures := outcomes["corrupt"] + outcomes["unsupported"] + outcomes["truncated"]; failures < outcomes["success"] {
 		t.Errorf("%v: most vectors should fail", outcomes)
 	}
-	for m := range methods {
-		if chunks[Method(m)] == 0 {
-			t.Errorf("no vector of method %d", m)
-		}
-	}
-	for d := range dtypes {
-		if f := dtypeTable[d].float; f != nil {
-			for top := range f.TopLimit() + 1 {
-				if rans[fmt.Sprint(d, byte(top))] == 0 {
-					t.Errorf("no vector of %v with %d mantissa bits", d, top)
-				}
-			}
+	for _, f := range wanted() {
+		if !found[f] {
+			t.Errorf("no vector of %s", f)
 		}
 	}
 }
@@ -236,7 +316,7 @@ func TestVectorsAreGenerated(t *testing.T) {
 		t.Skip("no go command:", err)
 	}
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), goTool, "run", "testdata/gen.go", "testdata/cases.go", dir)
+	cmd := exec.CommandContext(t.Context(), goTool, "run", "./testdata", dir)
 	cmd.Env = append(os.Environ(), "GOOS=", "GOARCH=", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("running the generator: %v\n%s", err, out)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -134,20 +133,43 @@ func (c *cut) read(b []byte) (sizes []int, err error) {
 		if !c.shared {
 			n = int(c.length)
 		}
-		if err := p.in.readAt(b[at:at+n], p.offset+c.offset); err != nil {
+		if err := p.read(b[at:at+n], c.offset); err != nil {
 			return nil, err
-		}
-		sums := p.sums[c.offset/readSize:]
-		for part := range slices.Chunk(b[at:at+n], readSize) {
-			if xxh3.Hash(part) != sums[0] {
-				return nil, &Error{Op: "reading", Object: p.in.path, Offset: p.offset + c.offset, Err: errChanged}
-			}
-			sums = sums[1:]
 		}
 		sizes = append(sizes, n)
 		at += n
 	}
 	return sizes, nil
+}
+
+// read fills b with the bytes of p from offset on, and checks the sums of all
+// that they are part of.
+func (p *piece) read(b []byte, offset int64) error {
+	f, err := p.in.open()
+	if err != nil {
+		return fail("reading", p.in.path, err)
+	}
+	defer f.Close()
+	for len(b) > 0 {
+		first := offset - offset%readSize
+		part := b[:min(len(b), int(min(readSize, p.length-first)))]
+		skip := int(offset - first)
+		if whole := int(min(readSize, p.length-first)); skip > 0 || len(part) < whole {
+			part = make([]byte, whole) // a chunk of blocks begins or ends in it
+		}
+		if err := p.in.readFrom(f, part, p.offset+first); err != nil {
+			return err
+		}
+		if xxh3.Hash(part) != p.sums[first/readSize] {
+			return &Error{Op: "reading", Object: p.in.path, Offset: p.offset + first, Err: errChanged}
+		}
+		n := len(part)
+		if &part[0] != &b[0] {
+			n = copy(b, part[skip:])
+		}
+		b, offset = b[n:], offset+int64(n)
+	}
+	return nil
 }
 
 func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prologue) (*[]byte, error) {
@@ -171,7 +193,7 @@ func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prolo
 	if c.shared {
 		chunk, err = k.enc.EncodeShared((*out)[:0], c.dtype, src, sizes, tables)
 	} else {
-		chunk, err = k.enc.Encode((*out)[:0], c.dtype, src)
+		chunk, err = k.enc.Encode((*out)[:0], c.dtype, src, c.geometry())
 	}
 	if err != nil {
 		return nil, c.fail(err)

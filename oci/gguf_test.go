@@ -106,6 +106,9 @@ func ggufModels(t testing.TB) map[string]modelFiles {
 			"m.safetensors":         tensorFile(t, blockTensors("model.layers", 0, 60)...),
 		},
 		"gguf of every type": {"model.GGUF": ggufFile(every...)},
+		// Blocks of 210 and 34 bytes do not divide what is read at a time.
+		"gguf of several chunks": {"big.gguf": ggufFile(
+			blocksOf("blk.0.ffn_up.weight", "Q6_K", 100, 460, 9), blocksOf("blk.0.ffn_down.weight", "Q8_0", 401, 700, 10))},
 		"gguf of nothing": {
 			"no-tensors.gguf":   ggufFile(),
 			"unpadded.gguf":     []byte("GGUF\x02\x00\x00\x00" + strings.Repeat("\x00", 16)),

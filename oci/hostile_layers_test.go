@@ -39,7 +39,7 @@ var hostileLayers = []hostile{
 	{"chunk of an opaque file swapped", byPull, "merges.txt", nil, func(_ testing.TB, f *forgery) {
 		l := &f.layers[filesLayer]
 		c := bytes.Clone(bytes.Repeat([]byte("h t\n"), 1<<18))
-		out, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, c)
+		out, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, c, codec.Geometry{})
 		if err != nil {
 			panic(err)
 		}
@@ -136,7 +136,7 @@ func shorter(v any) map[string]any {
 // manyUses adds a file of tensors that is times times the same n chunks of one
 // byte.
 func manyUses(t testing.TB, f *forgery, n, times int) {
-	chunk, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, []byte{7})
+	chunk, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, []byte{7}, codec.Geometry{})
 	if err != nil {
 		t.Fatal(err)
 	}

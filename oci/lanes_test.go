@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/oras-bsm/oras-bsm/codec"
 )
 
 // randomFile writes n bytes to a file.
@@ -120,15 +119,6 @@ func TestHashMessagesFails(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// The sums of the parts that are read stay apart from those of the next chunk.
-func TestReadSizeDividesChunks(t *testing.T) {
-	for _, name := range []string{"BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2", "I8", "BOOL", "I64", ""} {
-		if size := codec.DtypeOf(name).ChunkSize(); size%readSize != 0 {
-			t.Errorf("%q: chunks of %d bytes, read %d at a time", name, size, readSize)
-		}
 	}
 }
 

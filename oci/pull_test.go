@@ -262,7 +262,7 @@ func TestPullCanceled(t *testing.T) {
 func TestPullNoSpace(t *testing.T) {
 	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
 	f := takeApart(t, ref)
-	zeros, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, make([]byte, codec.Bytes.ChunkSize()))
+	zeros, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, make([]byte, codec.Bytes.ChunkSize()), codec.Geometry{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -207,7 +207,7 @@ func encodeBytes(w io.Writer, level codec.Level, b []byte) error {
 	var chunk []byte
 	for len(b) > 0 {
 		n := min(len(b), codec.Bytes.ChunkSize())
-		if chunk, err = enc.Encode(chunk[:0], codec.Bytes, b[:n]); err != nil {
+		if chunk, err = enc.Encode(chunk[:0], codec.Bytes, b[:n], codec.Geometry{}); err != nil {
 			return err
 		}
 		if err := lw.WriteChunk(chunk); err != nil {

@@ -148,7 +148,7 @@ func TestVerifyUnused(t *testing.T) {
 	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
 	used := []byte("used")
 	chunk := func(b []byte) []byte {
-		out, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, b)
+		out, err := codec.NewEncoder(codec.Default).Encode(nil, codec.Bytes, b, codec.Geometry{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,11 +196,11 @@ func TestVerifyReadsOn(t *testing.T) {
 	random := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
 	enc := codec.NewEncoder(codec.Default)
-	used, err := enc.Encode(nil, codec.Bytes, []byte("used"))
+	used, err := enc.Encode(nil, codec.Bytes, []byte("used"), codec.Geometry{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	unused, err := enc.Encode(nil, codec.Bytes, random)
+	unused, err := enc.Encode(nil, codec.Bytes, random, codec.Geometry{})
 	if err != nil {
 		t.Fatal(err)
 	}

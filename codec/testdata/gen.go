@@ -1,5 +1,3 @@
-//go:build ignore
-
 // Gen writes the test vectors of the layer format. It is an encoder of its own,
 // written from FORMAT.md: it must not import package codec, so that the vectors
 // prove the specification and not the code.
@@ -14,7 +12,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,43 +21,82 @@ import (
 
 var le = binary.LittleEndian
 
-// The ids of FORMAT.md that the cases use.
-const (
-	raw, constant, zstd, rans, trailerID = 0, 1, 2, 3, 255
+// The ids of methods.
+const raw, constant, zstd, rans, fields, widened, trailerID = 0, 1, 2, 3, 4, 8, 255
 
-	bytesType, u8, e4m3, e5m2, f16, bf16, u32, f32, f64 = 0, 2, 4, 5, 9, 10, 12, 13, 16
+// The ids of the dtypes that cases name.
+const (
+	bytesType, u8, e4m3, e5m2, i16, f16, bf16, u32, f32, i64, f64, f4 = 0, 2, 4, 5, 7, 9, 10, 12, 13, 14, 16, 17
+
+	q4_0, q4K = 23, 31
 )
 
-// dtype is a row of the table of dtypes; mant is 0 for one without a layout.
-type dtype struct {
-	name             string
-	width, exp, mant int
-}
-
-var dtypes = map[byte]dtype{
-	bytesType: {"bytes", 1, 0, 0},
-	u8:        {"U8", 1, 0, 0},
-	e4m3:      {"F8_E4M3", 1, 4, 3},
-	e5m2:      {"F8_E5M2", 1, 5, 2},
-	f16:       {"F16", 2, 5, 10},
-	bf16:      {"BF16", 2, 8, 7},
-	u32:       {"U32", 4, 0, 0},
-	f32:       {"F32", 4, 8, 23},
-	f64:       {"F64", 8, 0, 0},
-	21:        {"F8_E4M3FNUZ", 1, 4, 3},
-	22:        {"F8_E5M2FNUZ", 1, 5, 2},
+// dtypes are names and widths by id.
+var dtypes = []struct {
+	name  string
+	width int
+}{
+	{"bytes", 1},
+	{"BOOL", 1},
+	{"U8", 1},
+	{"I8", 1},
+	{"F8_E4M3", 1},
+	{"F8_E5M2", 1},
+	{"F8_E8M0", 1},
+	{"I16", 2},
+	{"U16", 2},
+	{"F16", 2},
+	{"BF16", 2},
+	{"I32", 4},
+	{"U32", 4},
+	{"F32", 4},
+	{"I64", 8},
+	{"U64", 8},
+	{"F64", 8},
+	{"F4", 1},
+	{"F6_E2M3", 1},
+	{"F6_E3M2", 1},
+	{"C64", 8},
+	{"F8_E4M3FNUZ", 1},
+	{"F8_E5M2FNUZ", 1},
+	{"Q4_0", 18},
+	{"Q4_1", 20},
+	{"Q5_0", 22},
+	{"Q5_1", 24},
+	{"Q8_0", 34},
+	{"Q8_1", 36},
+	{"Q2_K", 84},
+	{"Q3_K", 110},
+	{"Q4_K", 144},
+	{"Q5_K", 176},
+	{"Q6_K", 210},
+	{"Q8_K", 292},
+	{"IQ2_XXS", 66},
+	{"IQ2_XS", 74},
+	{"IQ2_S", 82},
+	{"IQ3_XXS", 98},
+	{"IQ3_S", 110},
+	{"IQ1_S", 50},
+	{"IQ1_M", 56},
+	{"IQ4_NL", 18},
+	{"IQ4_XS", 136},
+	{"TQ1_0", 54},
+	{"TQ2_0", 66},
+	{"MXFP4", 17},
+	{"NVFP4", 36},
 }
 
 // layer is a layer before it is put together. The zero value is an empty layer.
 type layer struct {
-	version, flags, bases uint16
-	reserved              uint32
-	tables                [][]byte
-	tableBytes            int // added to the size of the tables
-	tableCount            int // added to their number
-	chunks                [][]byte
-	trailer               func(t *trailer) // changes the trailer
-	noTrailer             bool
+	version      uint16 // added to the version
+	flags, bases uint16
+	reserved     uint32
+	tables       [][]byte
+	tableBytes   int // added to the size of the tables
+	tableCount   int // added to their number
+	chunks       [][]byte
+	trailer      func(t *trailer) // changes the trailer
+	noTrailer    bool
 }
 
 // trailer is the trailer of a layer before it is put together.
@@ -78,7 +114,7 @@ type trailer struct {
 func (l layer) bytes() []byte {
 	b := []byte("\x89BSML\r\n\x1a")
 	tables := slices.Concat(l.tables...)
-	b = le.AppendUint16(b, l.version)
+	b = le.AppendUint16(b, 1+l.version)
 	b = le.AppendUint16(b, l.flags)
 	b = le.AppendUint32(b, uint32(len(tables)+l.tableBytes))
 	b = le.AppendUint16(b, uint16(len(l.tables)+l.tableCount))
@@ -102,6 +138,10 @@ func (l layer) bytes() []byte {
 	if l.trailer != nil {
 		l.trailer(&t)
 	}
+	return append(b, t.bytes()...)
+}
+
+func (t trailer) bytes() []byte {
 	var p []byte
 	for _, r := range t.records {
 		p = le.AppendUint64(p, r[0])
@@ -116,7 +156,7 @@ func (l layer) bytes() []byte {
 	h := header{method: trailerID, dtype: t.dtype, flags: t.flags, payload: uint32(len(p)), decoded: t.headerDecoded, hash: xxh3.Hash(p) ^ t.hash}
 	hb := h.bytes()
 	hb[20] ^= byte(t.headerHash)
-	return slices.Concat(b, hb, p)
+	return append(hb, p...)
 }
 
 // header is a chunk header.
@@ -140,221 +180,6 @@ func (h header) bytes() []byte {
 func chunk(method, d byte, payload, decoded []byte) []byte {
 	h := header{method, d, 0, uint32(len(payload)), uint32(len(decoded)), xxh3.Hash(decoded)}
 	return append(h.bytes(), payload...)
-}
-
-// symbol is a symbol of a table other than the escape.
-type symbol struct{ exp, mant, freq int }
-
-// table is a table of FORMAT.md, "Tables".
-type table struct {
-	top, escape int
-	symbols     []symbol
-}
-
-func (t table) bytes() []byte {
-	var entries []byte
-	k, per := 0, 1<<t.top
-	last := -1
-	for _, s := range t.symbols {
-		if s.exp != last || k == 0 {
-			entries = append(entries, byte(s.exp))
-			entries = append(entries, make([]byte, per)...)
-			k++
-			last = s.exp
-		}
-		entries[len(entries)-per+s.mant] = byte(s.freq)
-	}
-	return append([]byte{byte(k), byte(t.escape)}, entries...)
-}
-
-// shared is t as a shared table.
-func (t table) shared(d byte) []byte { return append([]byte{d, byte(t.top)}, t.bytes()...) }
-
-// find returns frequency and first slot of a value; ok is false for an escape.
-func (t table) find(exp, mant int) (freq, start int, ok bool) {
-	start = t.escape
-	for _, s := range t.symbols {
-		if s.exp == exp && s.mant == mant {
-			return s.freq, start, true
-		}
-		start += s.freq
-	}
-	return t.escape, 0, false
-}
-
-// tableOf makes a table that fits the elements: at most most symbols, the escape
-// included. The escape has frequency 0 where nothing needs it.
-func tableOf(d dtype, top, most int, elements []uint64) table {
-	counts := map[int]int{}
-	for _, w := range elements {
-		counts[int(w>>(d.mant-top))&(1<<(d.exp+top)-1)]++
-	}
-	var values []int
-	for v := range counts {
-		values = append(values, v)
-	}
-	slices.SortFunc(values, func(a, b int) int {
-		if counts[a] != counts[b] {
-			return counts[b] - counts[a]
-		}
-		return a - b
-	})
-	escaped := len(values) > most-1
-	values = values[:min(len(values), most-1)]
-	slices.Sort(values)
-	t := table{top: top}
-	left := 256
-	if escaped || len(values) == 1 {
-		t.escape = 1
-		left--
-	}
-	for i, v := range values {
-		f := 1
-		if i == len(values)-1 {
-			f = left
-		} else {
-			f = max(1, min(left-(len(values)-1-i), counts[v]*250/len(elements)))
-		}
-		left -= f
-		t.symbols = append(t.symbols, symbol{v >> top, v & (1<<top - 1), f})
-	}
-	return t
-}
-
-// payload is a rANS payload in its parts, for a case to change.
-type payload struct {
-	top, groups, modes, model byte
-	extraStream, extraEscapes int // added to the sizes
-	tables                    []byte
-	states                    []byte
-	stream                    []byte
-	exps, mants               []byte // of the escapes; mants are the bit planes
-	rest                      []byte
-}
-
-func (p payload) bytes() []byte {
-	b := []byte{p.top, p.groups, p.modes, p.model}
-	b = le.AppendUint32(b, uint32(len(p.stream)+p.extraStream))
-	b = le.AppendUint32(b, uint32(len(p.exps)+p.extraEscapes))
-	return slices.Concat(b, p.tables, p.states, p.stream, p.exps, p.mants, p.rest)
-}
-
-// segment is a run of elements with one table; id is its id in the prologue.
-type segment struct {
-	n, id int
-	table table
-}
-
-// encode makes a payload. Without ids (one segment, id < 0) the table is inline.
-func encode(d dtype, groups int, segments []segment, elements []uint64) payload {
-	top := segments[0].table.top
-	p := payload{top: byte(top), groups: byte(groups)}
-	if segments[0].id < 0 {
-		p.tables = segments[0].table.bytes()
-	} else {
-		p.model = 1
-		p.tables = le.AppendUint32(nil, uint32(len(segments)))
-		for _, s := range segments {
-			p.tables = le.AppendUint32(p.tables, uint32(s.n))
-			p.tables = append(p.tables, byte(s.id))
-		}
-	}
-	lanes := 64 * groups
-	states := slices.Repeat([]int{256}, lanes)
-	var mants []int
-	low := d.mant - top
-	end := len(elements)
-	for _, s := range slices.Backward(segments) {
-		begin := end - s.n
-		for i := s.n - 1; i >= 0; i-- {
-			w := elements[begin+i]
-			exp, mant := int(w>>d.mant)&(1<<d.exp-1), int(w>>low)&(1<<top-1)
-			f, start, ok := s.table.find(exp, mant)
-			if f == 0 {
-				log.Fatalf("exponent %d needs an escape that the table lacks", exp)
-			}
-			if !ok {
-				p.exps = append(p.exps, byte(exp))
-				mants = append(mants, mant)
-			}
-			x := &states[i%lanes]
-			for *x >= f*256 {
-				p.stream = append(p.stream, byte(*x%256))
-				*x /= 256
-			}
-			*x = *x/f*256 + *x%f + start
-		}
-		end = begin
-	}
-	slices.Reverse(p.stream)
-	slices.Reverse(p.exps)
-	slices.Reverse(mants)
-	p.mants = mantissaPlanes(mants, top)
-	for _, x := range states {
-		p.states = append(p.states, byte(x%256))
-	}
-	for _, x := range states {
-		p.states = append(p.states, byte(x/256))
-	}
-	packed, planes := restOf(d, top, elements)
-	p.rest = slices.Concat(append([][]byte{packed}, planes...)...)
-	return p
-}
-
-// mantissaPlanes lays out the top mantissa bits of escapes.
-func mantissaPlanes(mants []int, top int) []byte {
-	size := (len(mants) + 7) / 8
-	b := make([]byte, top*size)
-	for i, m := range mants {
-		for k := range top {
-			b[k*size+i/8] |= byte(m>>k&1) << (i % 8)
-		}
-	}
-	return b
-}
-
-// restOf returns the packed plane, nil if there is none, and the byte planes.
-func restOf(d dtype, top int, elements []uint64) (packed []byte, planes [][]byte) {
-	low := d.mant - top
-	bits, count := (low+1)%8, (low+1)/8
-	planes = make([][]byte, count)
-	packed = make([]byte, (len(elements)+7)/8*bits)
-	at := 0
-	for _, w := range elements {
-		rest := w>>(8*d.width-1)<<low | w&(1<<low-1)
-		for p := range count {
-			planes[p] = append(planes[p], byte(rest>>(8*p)))
-		}
-		for k := range bits {
-			packed[at/8] |= byte(rest>>(8*count+k)&1) << (at % 8)
-			at++
-		}
-	}
-	return packed, planes
-}
-
-// bytesOf lays elements out in memory.
-func bytesOf(d dtype, elements []uint64) (b []byte) {
-	for _, w := range elements {
-		for k := range d.width {
-			b = append(b, byte(w>>(8*k)))
-		}
-	}
-	return b
-}
-
-// weights makes n elements of a few exponents, with random signs and mantissas.
-func weights(d dtype, n int, seed uint64) []uint64 {
-	r := rand.New(rand.NewPCG(seed, 1))
-	list := make([]uint64, n)
-	for i := range list {
-		exp := 1<<(d.exp-1) - 2
-		for exp > 1 && r.IntN(2) == 0 {
-			exp--
-		}
-		list[i] = r.Uint64()&1<<(d.exp+d.mant) | uint64(exp)<<d.mant | r.Uint64()&(1<<d.mant-1)
-	}
-	return list
 }
 
 // frame is a zstd frame with raw and run-length blocks.
@@ -404,6 +229,11 @@ func (f frame) bytes() []byte {
 // sum puts the check sum of a zstd payload before a frame.
 func sum(frame []byte) []byte {
 	return append(le.AppendUint32(nil, uint32(xxh3.Hash(frame))), frame...)
+}
+
+// stored is a zstd payload of b, in one raw block.
+func stored(b []byte) []byte {
+	return sum(frame{single: true, size: uint64(len(b)), blocks: block(true, 0, len(b), b...)}.bytes())
 }
 
 // vector is one file.

@@ -9,11 +9,14 @@ import (
 	"testing"
 )
 
-// part is a run of values coded with one table.
+// part is a run of values coded with one model.
 type part struct {
 	vals  []uint16
-	table *Table
+	model *Model
 }
+
+// of returns a part of vals with one table.
+func of(vals []uint16, t *Table) part { return part{vals, &Model{Tables: []*Table{t}}} }
 
 // coded is the wire form of the symbols of a chunk.
 type coded struct {
@@ -21,32 +24,50 @@ type coded struct {
 	n                       int // escapes
 }
 
-func encode(parts []part, lanes int) coded {
+func encode(im *Impl, parts []part, lanes int) coded {
 	var e Encoder
 	n := 0
 	for _, p := range parts {
 		n += len(p.vals)
 	}
-	e.Reset(n, lanes)
+	e.Reset(im, n, lanes)
 	for _, p := range slices.Backward(parts) {
-		e.Encode(p.vals, p.table)
+		e.Encode(p.vals, p.model)
 	}
-	return coded{e.AppendStates(nil), bytes.Clone(e.Stream()), e.AppendEscapes(nil, parts[0].table.Top), e.Escapes()}
+	return coded{e.AppendStates(nil), bytes.Clone(e.Stream()), e.AppendEscapes(nil, parts[0].top()), e.Escapes()}
 }
 
-// decode decodes with the code under test. The lengths of parts say how much.
-func decode(c coded, parts []part) ([]uint16, error) {
+func (p part) top() uint { return p.model.Tables[0].Top }
+
+// bench is where the tests decode: its streams and words touch guard pages.
+type bench struct{ stream, words *arena }
+
+func newBench(t testing.TB) *bench { return &bench{newArena(t, 1<<18), newArena(t, 2*Batch)} }
+
+// decode decodes with the code under test, in batches. The lengths of parts say
+// how much.
+func (b *bench) decode(im *Impl, c coded, parts []part) ([]uint16, error) {
 	var d Decoder
-	if err := d.Reset(c.states, bytes.Clone(c.stream), bytes.Clone(c.escapes), c.n); err != nil {
+	stream := b.stream.end(len(c.stream), 0)
+	copy(stream, c.stream)
+	if err := d.Reset(im, BF16, parts[0].top(), c.states, stream, bytes.Clone(c.escapes), c.n); err != nil {
 		return nil, err
 	}
 	var all []uint16
-	for _, p := range parts {
-		vals := make([]uint16, len(p.vals))
-		if err := d.Decode(vals, p.table); err != nil {
-			return nil, err
+	for k, p := range parts {
+		for i := 0; i < len(p.vals); i += Batch {
+			n := min(Batch, len(p.vals)-i)
+			out := words(b.words.end(2*n, 0xa5))
+			if k%2 == 1 {
+				out = words(b.words.start(2*n, 0xa5))
+			}
+			if err := d.Decode(out, p.model, i); err != nil {
+				return nil, err
+			}
+			for _, w := range out {
+				all = append(all, w>>BF16.shift(p.top()))
+			}
 		}
-		all = append(all, vals...)
 	}
 	return all, d.Close()
 }
@@ -60,14 +81,15 @@ func refDecode(c coded, parts []part) ([]uint16, error) {
 			return nil, ErrState
 		}
 	}
-	stream, escape := c.stream, 0
+	stream, escape, missing := c.stream, 0, false
 	var all []uint16
 	for _, p := range parts {
 		for i := 0; i < len(p.vals); i += lanes {
 			row := make([]uint16, min(lanes, len(p.vals)-i))
 			var escaped []int
 			for l := range row {
-				s, f, start := refSymbol(p.table, x[l]%256)
+				t, _ := p.model.run(i+l, 1)
+				s, f, start := refSymbol(t, x[l]%256)
 				x[l] = f*(x[l]/256) + x[l]%256 - start
 				if x[l] < 256 {
 					if len(stream) == 0 {
@@ -75,16 +97,17 @@ func refDecode(c coded, parts []part) ([]uint16, error) {
 					}
 					x[l], stream = x[l]*256+int(stream[0]), stream[1:]
 				}
-				if row[l] = p.table.Values[s]; s == 0 {
+				if row[l] = t.Values[s]; s == 0 {
 					escaped = append(escaped, l)
 				}
 			}
 			for _, l := range escaped {
 				if escape == c.n {
-					return nil, ErrEscapes
+					missing = true
+					continue
 				}
-				row[l] = uint16(c.escapes[escape]) << p.table.Top
-				for b := range int(p.table.Top) {
+				row[l] = uint16(c.escapes[escape]) << p.top()
+				for b := range int(p.top()) {
 					at := c.n + (c.n+7)/8*b + escape/8
 					row[l] |= uint16(c.escapes[at]>>(escape%8)&1) << b
 				}
@@ -92,6 +115,9 @@ func refDecode(c coded, parts []part) ([]uint16, error) {
 			}
 			all = append(all, row...)
 		}
+	}
+	if missing {
+		return nil, ErrEscapes
 	}
 	if len(stream) != 0 || escape != c.n || slices.ContainsFunc(x, func(x int) bool { return x != 256 }) {
 		return nil, ErrFinal
@@ -118,7 +144,7 @@ func newTable(top uint, values []uint16, freqs ...int) *Table {
 	for i, f := range freqs {
 		t.Freqs[i] = uint8(f)
 	}
-	t.InitDecode()
+	t.InitDecode(BF16)
 	t.InitEncode()
 	return t
 }
@@ -175,12 +201,13 @@ func testLengths() (list []int) {
 }
 
 func TestRANS(t *testing.T) {
+	b := newBench(t)
 	for name, table := range testTables {
 		for _, lanes := range []int{GroupLanes, MaxLanes} {
 			t.Run(fmt.Sprintf("%s/lanes=%d", name, lanes), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(2, 2))
 				for _, n := range testLengths() {
-					checkRANS(t, []part{{draw(table, n, r), table}}, lanes)
+					checkRANS(t, b, []part{of(draw(table, n, r), table)}, lanes)
 				}
 			})
 		}
@@ -190,6 +217,7 @@ func TestRANS(t *testing.T) {
 // TestRANSUnlikely codes what a table did not expect: long runs of its rarest
 // symbol make most lanes take a byte in every row.
 func TestRANSUnlikely(t *testing.T) {
+	b := newBench(t)
 	for name, table := range testTables {
 		for s := range table.N {
 			if table.Freqs[s] == 0 {
@@ -201,7 +229,7 @@ func TestRANSUnlikely(t *testing.T) {
 			}
 			for _, lanes := range []int{GroupLanes, MaxLanes} {
 				t.Run(fmt.Sprintf("%s/symbol=%d/lanes=%d", name, s, lanes), func(t *testing.T) {
-					checkRANS(t, []part{{slices.Repeat([]uint16{v}, 3000), table}}, lanes)
+					checkRANS(t, b, []part{of(slices.Repeat([]uint16{v}, 3000), table)}, lanes)
 				})
 			}
 		}
@@ -211,22 +239,43 @@ func TestRANSUnlikely(t *testing.T) {
 func TestRANSParts(t *testing.T) {
 	tables := []*Table{spread(1, 14, 3), newTable(1, []uint16{7, 500}, 1, 100, 155), spread(1, 31, 1)}
 	r := rand.New(rand.NewPCG(4, 4))
+	b := newBench(t)
 	for _, lanes := range []int{GroupLanes, MaxLanes} {
 		for range 200 {
 			var parts []part
 			for range 1 + r.IntN(9) {
 				table := tables[r.IntN(len(tables))]
-				parts = append(parts, part{draw(table, 1+r.IntN(1+r.IntN(700)), r), table})
+				parts = append(parts, of(draw(table, 1+r.IntN(1+r.IntN(700)), r), table))
 			}
-			checkRANS(t, parts, lanes)
+			checkRANS(t, b, parts, lanes)
+		}
+	}
+}
+
+// TestRANSClasses: stripes of elements have tables of their own.
+func TestRANSClasses(t *testing.T) {
+	tables := []*Table{spread(1, 14, 3), spread(1, 20, 1), newTable(1, []uint16{100, 103}, 1, 100, 155), spread(1, 31, 1)}
+	r := rand.New(rand.NewPCG(5, 5))
+	b := newBench(t)
+	for _, stripe := range []int{MaxLanes, 2 * MaxLanes, 2 * Batch} {
+		for _, n := range []int{1, 255, 256, 257, 511, 3000, 4096, 5000, 9001, 30000} {
+			m := &Model{Tables: tables, Stripe: stripe}
+			var vals []uint16
+			for i := 0; i < n; i += stripe {
+				m.Classes = append(m.Classes, uint8(r.IntN(len(tables))))
+				vals = append(vals, draw(tables[m.Classes[len(m.Classes)-1]], min(stripe, n-i), r)...)
+			}
+			for _, lanes := range []int{GroupLanes, MaxLanes} {
+				checkRANS(t, b, []part{{vals, m}}, lanes)
+			}
 		}
 	}
 }
 
 // checkRANS checks that parts survive, in the layout of the specification.
-func checkRANS(t *testing.T, parts []part, lanes int) {
+func checkRANS(t *testing.T, b *bench, parts []part, lanes int) {
 	t.Helper()
-	c := encode(parts, lanes)
+	c := encode(&goImpl, parts, lanes)
 	var want []uint16
 	for _, p := range parts {
 		want = append(want, p.vals...)
@@ -237,27 +286,35 @@ func checkRANS(t *testing.T, parts []part, lanes int) {
 	if got, err := refDecode(c, parts); err != nil || !slices.Equal(got, want) {
 		t.Fatalf("%d values do not decode by the specification: %v", len(want), err)
 	}
-	if got, err := decode(c, parts); err != nil || !slices.Equal(got, want) {
-		t.Fatalf("%d values do not survive: %v", len(want), err)
+	for _, im := range Impls() {
+		if got, err := b.decode(im, c, parts); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%s: %d values do not survive: %v", im.Name, len(want), err)
+		}
+		if o := encode(im, parts, lanes); !bytes.Equal(o.states, c.states) || !bytes.Equal(o.stream, c.stream) || !bytes.Equal(o.escapes, c.escapes) {
+			t.Fatalf("%s: %d values are encoded in another way than plain Go does", im.Name, len(want))
+		}
 	}
 }
 
 // TestRANSCorrupt: a damaged chunk gives the values or the error that the
 // specification gives, whatever the implementation.
 func TestRANSCorrupt(t *testing.T) {
+	b := newBench(t)
 	r := rand.New(rand.NewPCG(6, 6))
 	seen := map[error]int{}
 	for name, table := range testTables {
 		for _, lanes := range []int{GroupLanes, MaxLanes} {
 			for _, n := range []int{40, 256, 300, 3000} {
-				parts := []part{{draw(table, n, r), table}}
-				good := encode(parts, lanes)
+				parts := []part{of(draw(table, n, r), table)}
+				good := encode(&goImpl, parts, lanes)
 				for range 60 {
 					bad := damage(good, table.Top, r)
 					want, wantErr := refDecode(bad, parts)
-					got, err := decode(bad, parts)
-					if !errors.Is(err, wantErr) || err == nil && !slices.Equal(got, want) {
-						t.Fatalf("%s, %d lanes, %d values: %v, want %v", name, lanes, n, err, wantErr)
+					for _, im := range Impls() {
+						got, err := b.decode(im, bad, parts)
+						if !errors.Is(err, wantErr) || err == nil && !slices.Equal(got, want) {
+							t.Fatalf("%s: %s, %d lanes, %d values: %v, want %v", im.Name, name, lanes, n, err, wantErr)
+						}
 					}
 					seen[wantErr]++
 				}
@@ -300,10 +357,11 @@ func FuzzDecode(f *testing.F) {
 	r := rand.New(rand.NewPCG(8, 8))
 	for _, table := range testTables {
 		for _, lanes := range []int{1, 4} {
-			c := encode([]part{{draw(table, 700, r), table}}, lanes*GroupLanes)
+			c := encode(&goImpl, []part{of(draw(table, 700, r), table)}, lanes*GroupLanes)
 			f.Add(uint8(table.Top), lanes == 4, uint16(700), table.Freqs[:table.N], c.states, c.stream, c.escapes)
 		}
 	}
+	b, e := newBench(f), newElementsBench(f)
 	f.Fuzz(func(t *testing.T, top uint8, all bool, n uint16, weights, states, stream, escapes []byte) {
 		table := anyTable(uint(top)%(MaxTop+1), weights)
 		lanes := GroupLanes
@@ -315,13 +373,28 @@ func FuzzDecode(f *testing.F) {
 			c.n++
 		}
 		c.escapes = escapes[:EscapeSize(c.n, table.Top)]
-		parts := []part{{make([]uint16, n/2), table}, {make([]uint16, n-n/2), table}}
+		parts := []part{of(make([]uint16, n/2), table), of(make([]uint16, n-n/2), table)}
 		want, wantErr := refDecode(c, parts)
-		got, err := decode(c, parts)
-		if !errors.Is(err, wantErr) || err == nil && !slices.Equal(got, want) {
-			t.Fatalf("%d values, %v; by the specification %d, %v", len(got), err, len(want), wantErr)
+		for _, im := range Impls() {
+			got, err := b.decode(im, c, parts)
+			if !errors.Is(err, wantErr) || err == nil && !slices.Equal(got, want) {
+				t.Fatalf("%s: %d values, %v; by the specification %d, %v", im.Name, len(got), err, len(want), wantErr)
+			}
+			fuzzElements(t, e, im, c, parts[0])
 		}
 	})
+}
+
+// fuzzElements compares Elements with plain Go.
+func fuzzElements(t *testing.T, b *elementsBench, im *Impl, c coded, p part) {
+	n := min(len(p.vals), 9000)
+	x := taken{packed: noise(PackedSize(n, BF16.PackedBits(p.top())), 1), planes: [][]byte{noise(n, 2)}[:BF16.Planes(p.top())]}
+	want, wantErr := b.decode(&goImpl, BF16, p.top(), p.model, n, c, x, false, false)
+	want = bytes.Clone(want)
+	got, err := b.decode(im, BF16, p.top(), p.model, n, c, x, n%2 == 1, n%3 == 1)
+	if !errors.Is(err, wantErr) || err == nil && !bytes.Equal(got, want) {
+		t.Fatalf("%s: %d elements, %v; plain Go says %v", im.Name, n, err, wantErr)
+	}
 }
 
 // anyTable makes a valid table whose frequencies are like weights.

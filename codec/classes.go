@@ -1,0 +1,228 @@
+package codec
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
+)
+
+// FORMAT.md, "Payload": classes of stripes.
+const (
+	// classElements is the number of elements from which classes are tried:
+	// below, the tables cost more than they gain.
+	classElements = 32 << 10
+	// defaultStripe is the length of a stripe, in elements, where rows do not
+	// give one.
+	defaultStripe = 1024
+	// maxStripes bounds the search.
+	maxStripes = 4096
+)
+
+// plan finds a model for src in layout id: one table, or tables for classes of
+// stripes of a similar scale.
+func (e *Encoder) plan(id layoutID, src []byte, g Geometry) coding {
+	f := layoutTable[id]
+	n := f.Elements(len(src))
+	sample := n >= sampled && f.Sign == 1
+	var m kernel.Model
+	var hists []kernel.Histogram
+	if n >= classElements && f.Sign == 1 {
+		m, hists = e.stripes(f, src, g, sample)
+	}
+	clear(e.hist[:])
+	if hists == nil {
+		e.samples[0] = appendSample(e.samples[0][:0], src, sample)
+		kernel.Count(&e.hist, f, e.samples[0])
+	}
+	for i := range hists {
+		for v, c := range hists[i] {
+			e.hist[v] += c
+		}
+	}
+	model, cost := chooseModel(&e.hist, f, n, sample)
+	s := segment{elements: n, id: -1}
+	best := coding{layout: id, size: ransSize(cost, n)}
+	if hists != nil {
+		tables, cost := classTables(hists, f, &model, n, sample)
+		cost += int64(len(m.Classes)*classBits(len(tables))+5*8)*costOne + int64(n)*int64(f.RestBits(model.top))*costOne
+		if size := ransSize(cost, n); size < best.size {
+			m.Tables = tables
+			s.model, best.size = m, size
+		}
+	}
+	if s.model.Tables == nil {
+		s.model.Tables = []*kernel.Table{model.table()}
+	}
+	best.segs = []segment{s}
+	return best
+}
+
+// classTables makes a table for each histogram, and returns the cost of coding
+// n elements with them, whose common model is all.
+func classTables(hists []kernel.Histogram, f kernel.Layout, all *candidate, n int, sample bool) (tables []*kernel.Table, cost int64) {
+	sum := candidate{total: all.total}
+	for i := range hists {
+		c := chooseSymbols(hists[i].Fold(f.TopLimit(), all.top), all.top, sample)
+		tables = append(tables, c.table())
+		sum.bits += c.bits
+		sum.side += c.side
+	}
+	return tables, sum.cost(n)
+}
+
+// stripes divides src in stripes, the rows if their length allows it, and these
+// into classes by scale. It returns a model without tables, and the histogram of
+// each class; none, if all stripes have about the same scale.
+func (e *Encoder) stripes(f kernel.Layout, src []byte, g Geometry, sample bool) (kernel.Model, []kernel.Histogram) {
+	n := f.Elements(len(src))
+	m := kernel.Model{Stripe: defaultStripe}
+	if g.Cols > 0 && g.Cols%stripeUnit == 0 && g.First%stripeUnit == 0 && g.Cols < stripeUnit<<16 {
+		m.Stripe, m.Skip = g.Cols, g.First%g.Cols
+	}
+	for (n+m.Skip)/m.Stripe > maxStripes {
+		m.Stripe, m.Skip = 2*m.Stripe, 0
+	}
+	e.scales = resize(e.scales, (n+m.Skip+m.Stripe-1)/m.Stripe)
+	for i := range e.scales {
+		e.scales[i] = scale(f, stripe(&m, f, src, i))
+	}
+	classes, n := classify(e.scales)
+	if n < 2 {
+		return kernel.Model{}, nil
+	}
+	m.Classes = classes
+	for c := range e.samples[:n] {
+		e.samples[c] = e.samples[c][:0]
+	}
+	for i, c := range classes {
+		e.samples[c] = appendSample(e.samples[c], stripe(&m, f, src, i), sample)
+	}
+	hists := e.hists[:n]
+	for c := range hists {
+		clear(hists[c][:])
+		kernel.Count(&hists[c], f, e.samples[c])
+	}
+	return m, hists
+}
+
+// sampled is the number of elements from which only a quarter of them is counted:
+// a table of 30 symbols is known well enough from it.
+const sampled = largeElements
+
+// appendSample appends src, or with sample a quarter of it.
+func appendSample(dst, src []byte, sample bool) []byte {
+	if !sample {
+		return append(dst, src...)
+	}
+	const piece = 256 // bytes
+	for i := 0; i*4*piece < len(src); i++ {
+		// Which of four pieces varies, since columns are not alike.
+		at := (4*i + (i^i>>2^i>>4^i>>6)&3) * piece
+		if at < len(src) {
+			dst = append(dst, src[at:min(at+piece, len(src))]...)
+		}
+	}
+	return dst
+}
+
+// stripe is the part of src that is stripe i.
+func stripe(m *kernel.Model, f kernel.Layout, src []byte, i int) []byte {
+	return src[f.Size(max(0, i*m.Stripe-m.Skip)):min(len(src), f.Size((i+1)*m.Stripe-m.Skip))]
+}
+
+// scaleOne is the unit of a scale: exponent and three mantissa bits, about
+// an eighth of an octave, have this many.
+const scaleOne = 64
+
+// scale is the mean of exponent and top mantissa bits of the elements of src:
+// nearly the mean of their logarithms.
+func scale(f kernel.Layout, src []byte) int {
+	sum, n := 0, f.Elements(len(src))
+	shift, mask := f.Mant-f.TopLimit(), uint64(1)<<(f.Exp+f.TopLimit())-1
+	switch f.Bits() {
+	case 8:
+		for _, b := range src {
+			sum += int(uint64(b) >> shift & mask)
+		}
+	case 16:
+		mask |= mask<<16 | mask<<32 | mask<<48
+		for len(src) >= 32 {
+			// 32 values of at most 11 bits do not overflow 16.
+			var four uint64
+			for k := 0; k < 8 && len(src) >= 32; k++ {
+				s := (*[32]byte)(src)
+				four += binary.LittleEndian.Uint64(s[:8])>>shift&mask + binary.LittleEndian.Uint64(s[8:16])>>shift&mask +
+					binary.LittleEndian.Uint64(s[16:24])>>shift&mask + binary.LittleEndian.Uint64(s[24:])>>shift&mask
+				src = src[32:]
+			}
+			sum += int(four&0xffff + four>>16&0xffff + four>>32&0xffff + four>>48)
+		}
+		for ; len(src) >= 2; src = src[2:] {
+			sum += int(uint64(binary.LittleEndian.Uint16(src)) >> shift & mask)
+		}
+	case 32:
+		for ; len(src) >= 4; src = src[4:] {
+			sum += int(uint64(binary.LittleEndian.Uint32(src)) >> shift & mask)
+		}
+	}
+	return int(int64(sum) * scaleOne / int64(n))
+}
+
+// classify divides scales into at most 8 classes of neighbouring values, by
+// Lloyd's algorithm. It returns the class of each and the number of classes, 1 if
+// they are all alike.
+func classify(scales []int) (classes []uint8, count int) {
+	sorted := slices.Sorted(slices.Values(scales))
+	low, high := sorted[len(sorted)/50], sorted[len(sorted)-1-len(sorted)/50]
+	want := min((high-low)/scaleOne+1, 8)
+	if want < 2 {
+		return nil, 1
+	}
+	var centers []int
+	for i := range want {
+		centers = append(centers, low+(high-low)*(2*i+1)/(2*want))
+	}
+	classes = make([]uint8, len(scales))
+	for range 4 {
+		var sum, n [8]int
+		for i, s := range scales {
+			c := nearest(centers, s)
+			classes[i] = c
+			sum[c] += s
+			n[c]++
+		}
+		for c := range centers {
+			if n[c] > 0 {
+				centers[c] = sum[c] / n[c]
+			}
+		}
+	}
+	return compact(classes)
+}
+
+// nearest is the index of the center nearest to s.
+func nearest(centers []int, s int) (best uint8) {
+	for c := range centers {
+		if abs(centers[c]-s) < abs(centers[best]-s) {
+			best = uint8(c)
+		}
+	}
+	return best
+}
+
+func abs(x int) int { return max(x, -x) }
+
+// compact renumbers classes so that each number below their count occurs.
+func compact(classes []uint8) ([]uint8, int) {
+	var number [8]uint8
+	count := 0
+	for i, c := range classes {
+		if number[c] == 0 {
+			count++
+			number[c] = uint8(count)
+		}
+		classes[i] = number[c] - 1
+	}
+	return classes, count
+}

@@ -1,0 +1,5 @@
+//go:build purego || !amd64
+
+package kernel
+
+func addClasses(_, _ []uint8, _ uint8) int { return 0 }
