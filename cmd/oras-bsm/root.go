@@ -66,7 +66,7 @@ gets the same bytes back.`,
 	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU, at most 8)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
-	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a),
+	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a), newBench(a),
 		newLogin(a), newLogout(a), newVersion(a))
 	root.AddCommand(topics()...)
 	strictHelp(root)
@@ -149,8 +149,14 @@ func (a *app) job(name string) (ref oci.Reference, o oci.Options, done func(), e
 	if ref, err = oci.ParseReference(name, a.plainHTTP); err != nil {
 		return ref, o, nil, &usageError{err: err, hint: "oras-bsm help references"}
 	}
+	o, done, err = a.work()
+	return ref, o, done, err
+}
+
+// work is job for work on no REF.
+func (a *app) work() (o oci.Options, done func(), err error) {
 	if a.jobs < 0 {
-		return ref, o, nil, &usageError{err: fmt.Errorf("--jobs %d is negative", a.jobs)}
+		return o, nil, &usageError{err: fmt.Errorf("--jobs %d is negative", a.jobs)}
 	}
 	o = oci.Options{StoreOptions: a.store(), Jobs: a.jobs}
 	out, done := a.stderr, func() {}
@@ -163,7 +169,7 @@ func (a *app) job(name string) (ref oci.Reference, o oci.Options, done func(), e
 		o.Progress = &lines{w: a.stderr}
 	}
 	o.Warn = func(msg string) { _, _ = fmt.Fprintln(out, "warning: "+escape(msg)) }
-	return ref, o, done, nil
+	return o, done, nil
 }
 
 // isTerminal reports whether w is a terminal that can move its cursor and has
