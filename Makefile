@@ -1,8 +1,9 @@
 GOFUMPT  = go run mvdan.cc/gofumpt@v0.12.0
 LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME = 60s
+BENCH    = go test -timeout 20m -run '^$$' -bench . -benchtime 0.3s
 
-.PHONY: build demo check test test-all race fuzz bench e2e
+.PHONY: build demo check test test-all race fuzz bench bench-baseline bench-peers e2e
 
 build: # the tool, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/oras-bsm ./cmd/oras-bsm
@@ -35,8 +36,14 @@ fuzz: # every fuzz target for FUZZTIME; minimising a long input could take all o
 	  done; \
 	done
 
-bench:
-	go test -run '^$$' -bench . ./codec/... ./mediatypes/...
+bench: # every dtype, level and implementation, and a table of them
+	{ $(BENCH) ./codec/... ./mediatypes/... || echo FAIL; } | go run ./e2e/benchtable
+
+bench-baseline: # the committed table; run it with nothing else running, on a clean tree
+	{ $(BENCH) ./codec || echo FAIL; } | go run ./e2e/benchtable -o codec/BENCH.md
+
+bench-peers: # other compressors beside ours, those that are installed
+	go run ./e2e/peers
 
 e2e: # the tests against real registries and tools, in full
 	go test -count=1 -v ./e2e/...
