@@ -39,6 +39,21 @@ func addClasses(dst, columns []uint8, row uint8) int {
 //go:noescape
 func addClassesAVX2(dst, columns *uint8, row uint8, n int)
 
+// contextExpand has a shuffle for each set of eight lanes: the lanes of the set take
+// words 0, 1, 2, ..., the others any.
+//
+//nolint:unused // the assembly reads it
+var contextExpand = func() (x [256][8]uint8) {
+	for set := range x {
+		next := uint8(0)
+		for lane := range x[set] {
+			x[set][lane] = next
+			next += uint8(set >> lane & 1)
+		}
+	}
+	return x
+}()
+
 // loop runs one of loops, which are for 32 and 64 lanes, without and with signs.
 func (d *ContextDecoder) loop(loops *[2][2]contextLoop, words []uint16, classes, sides []uint8) int {
 	n := len(words) / d.lanes * d.lanes

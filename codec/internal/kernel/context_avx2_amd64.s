@@ -10,17 +10,18 @@
 //	DI   words             SI   stream           R9   last place where a row may start
 //	R10  classes           R11  sides            R12  end of the words
 //	R8   list of escapes   R13  index of the row in its batch
-//	DX   decoder           R14  slots            CX   expandAVX2
+//	DX   decoder           R14  slots            CX   contextExpand
 //	BX   a bit for each escape of a row
 //	0(SP)    indices of the slots                256(SP)  symbols of the row
 //	Y0-Y5    temporary
-//	Y6, Y7   contextSign, the first half and the second, in both halves
+//	Y6, Y7   contextSign: its first half, and its second, each twice
 //	Y8   slot mask    Y9   0xfff    Y10  0xff    Y11  0
 //	Y12  shape.Base   X13  shape.Shift           X14  shape.Fine
 //
 // A row takes at most as many words as it has lanes, for symbols and again for
 // signs, and a vector's load of eight starts at most as far in as the vector: so
-// where that many are left, all loads of a row are in the stream.
+// where that many are left, all loads of a row are in the stream. Classes are below
+// ContextClasses, so all indices are in slots.
 
 // contextConst are constants of SIGN: 1, 31, 127, 15, 0x80808000 and 0x8000 in each
 // lane, and 0x7fff in each word.
@@ -74,7 +75,7 @@ GLOBL contextConst<>(SB), RODATA|NOPTR, $224
 	MOVQ         ContextDecoder_slots(DX), R14                          \
 	MOVQ         ContextDecoder_escapes(DX), R8                         \
 	LEAQ         ContextDecoder_escaped(DX)(R8*2), R8                   \
-	LEAQ         ·expandAVX2(SB), CX                                    \
+	LEAQ         ·contextExpand(SB), CX                                    \
 	CONSTANT((1<<const_ContextBits)-1, X8, Y8)                          \
 	CONSTANT(0xfff, X9, Y9)                                             \
 	CONSTANT(0xff, X10, Y10)                                            \
@@ -97,7 +98,7 @@ GLOBL contextConst<>(SB), RODATA|NOPTR, $224
 	VMOVDQU   Y0, (4*lane)(SP)
 
 // FETCH sets x to the slots with the four indices at off(SP). Loads one by one
-// are faster than VPGATHERDD on AMD, and on Intel since it was found to leak.
+// are faster than VPGATHERDD (Zen 4).
 #define FETCH(off, x) \
 	MOVL    off(SP), AX                \
 	MOVL    (off+4)(SP), R15           \

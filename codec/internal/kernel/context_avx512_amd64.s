@@ -4,25 +4,32 @@
 #include "textflag.h"
 
 // The decoder of the context method: FORMAT.md, "Decoding in contexts". A vector
-// is 16 lanes, a group two vectors; a group takes its words of the stream first
-// for the symbols, then for the signs.
+// is 16 lanes; a row has two or four. The states stay in registers. A row takes
+// its words of the stream for all symbols, then for all signs: so the vectors of a
+// row work side by side.
 //
 // Registers:
-//	DI   words             SI   stream           R9   last place where a group may start
+//	DI   words             SI   stream           R9   last place where a row may start
 //	R10  classes           R11  sides            R12  end of the words
-//	R8   list of escapes   R13  index of the group in its batch
-//	DX   decoder           R14  slots
+//	R8   list of escapes   R13  index of the row in its batch
+//	DX   decoder           R14  slots            0(SP)  indices of the row's slots
 //	Z0-Z3     states       Z4-Z7    symbols      Z8-Z15  temporary  K1-K3  temporary
 //	Z16  slot mask         Z17  0xfff            Z18  0xff          Z19  contextLow
 //	Z20  shape.Base        X21  shape.Shift
 //	Z22  1                 X23  shape.Fine       Z24  127           Z25  31
 //	Z26  0                 Z27, Z28  contextSign                    Z29  0x8000
+//
+// A row takes at most as many words as it has lanes, for symbols and again for
+// signs, and a vector's load of 16 starts at most as far in as the vector: so where
+// that many are left, all loads of a row are in the stream. A list of escapes has
+// room for a batch. Classes are below ContextClasses, so all indices are in slots.
 
 #define CONSTANT(value, z) \
 	MOVL $value, AX; \
 	VPBROADCASTD AX, z
 
-// LOAD reads the arguments; most is how many bytes of the stream a row takes at most.
+// LOAD reads the arguments; most is how many bytes of the stream a row takes at
+// most.
 #define LOAD(most) \
 	MOVQ d+0(FP), DX; \
 	MOVQ words+8(FP), DI; \
@@ -85,8 +92,8 @@
 	VPTERNLOGD $0xf8, Z16, x, t; \
 	VMOVDQU32 t, (4*off)(SP)
 
-// SYMBOL takes a symbol from each lane of x. Loads one by one take a third of the
-// time of VPGATHERDD on AMD, and on Intel since it was found to leak.
+// SYMBOL takes a symbol from each lane of x. VPGATHERDD takes three times as long
+// as loads one by one (Zen 4).
 #define SYMBOL(x, symbol, off, t, u) \
 	FETCH(4*off, X12); \
 	FETCH(4*off+16, X13); \
