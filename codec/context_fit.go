@@ -353,21 +353,6 @@ func (t *contextFit) weigh() {
 	}
 }
 
-// toWeight is the nearest byte for a weight of at most 31<<15.
-func toWeight(x uint64) uint8 {
-	exp := max(0, bits.Len64(x)-5)
-	mant := (x + 1<<exp>>1) >> exp
-	switch {
-	case mant == 32:
-		return uint8(exp+1) << 4
-	case mant > 16 || mant == 16 && exp > 0:
-		return uint8(exp)<<4 | uint8(mant&15)
-	case mant > 8:
-		return 1
-	}
-	return 0
-}
-
 // tables sets the frequencies of the classes that occur.
 func (t *contextFit) tables() bool {
 	t.m.expand(&t.cells)

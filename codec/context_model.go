@@ -1,6 +1,10 @@
 package codec
 
-import "github.com/oras-bsm/oras-bsm/codec/internal/kernel"
+import (
+	"math/bits"
+
+	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
+)
 
 // Constants of the model of a context payload: FORMAT.md, "Contexts".
 const (
@@ -67,6 +71,21 @@ func contextWeight(w uint8) uint64 {
 		return 0
 	}
 	return uint64(16|w&15) << (w >> 4)
+}
+
+// toWeight is the nearest byte for a weight of at most 31<<15.
+func toWeight(x uint64) uint8 {
+	exp := max(0, bits.Len64(x)-5)
+	mant := (x + 1<<exp>>1) >> exp
+	switch {
+	case mant == 32:
+		return uint8(exp+1) << 4
+	case mant > 16 || mant == 16 && exp > 0:
+		return uint8(exp)<<4 | uint8(mant&15)
+	case mant > 8:
+		return 1
+	}
+	return 0
 }
 
 // cells is a shape: how common magnitudes are, in quarters of an octave.
