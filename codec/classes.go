@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
@@ -32,7 +31,7 @@ func (e *Encoder) plan(id layoutID, src []byte, g Geometry) coding {
 	}
 	clear(e.hist[:])
 	if hists == nil {
-		e.samples[0] = appendSample(e.samples[0][:0], src, sample)
+		e.samples[0] = appendSample(e.samples[0][:0], src, 0, sample)
 		kernel.Count(&e.hist, f, e.samples[0])
 	}
 	for i := range hists {
@@ -85,20 +84,21 @@ func (e *Encoder) stripes(f kernel.Layout, src []byte, g Geometry, sample bool) 
 	}
 	e.scales = resize(e.scales, (n+m.Skip+m.Stripe-1)/m.Stripe)
 	for i := range e.scales {
-		e.scales[i] = scale(f, stripe(&m, f, src, i))
+		part := stripe(&m, f, src, i)
+		e.scales[i] = int(e.impl.Sum(f, part)) * scaleOne / f.Elements(len(part))
 	}
-	classes, n := classify(e.scales)
-	if n < 2 {
+	classes, count := classify(e.scales)
+	if count < 2 {
 		return kernel.Model{}, nil
 	}
 	m.Classes = classes
-	for c := range e.samples[:n] {
+	for c := range e.samples[:count] {
 		e.samples[c] = e.samples[c][:0]
 	}
 	for i, c := range classes {
-		e.samples[c] = appendSample(e.samples[c], stripe(&m, f, src, i), sample)
+		e.samples[c] = appendSample(e.samples[c], stripe(&m, f, src, i), i, sample)
 	}
-	hists := e.hists[:n]
+	hists := e.hists[:count]
 	for c := range hists {
 		clear(hists[c][:])
 		kernel.Count(&hists[c], f, e.samples[c])
@@ -106,24 +106,25 @@ func (e *Encoder) stripes(f kernel.Layout, src []byte, g Geometry, sample bool) 
 	return m, hists
 }
 
-// sampled is the number of elements from which only a quarter of them is counted:
+// sampled is the number of elements from which only an eighth of them is counted:
 // a table of 30 symbols is known well enough from it.
 const sampled = largeElements
 
-// appendSample appends src, or with sample a quarter of it.
-func appendSample(dst, src []byte, sample bool) []byte {
+// appendSample appends src, which is the i-th of its kind, or with sample an
+// eighth of it.
+func appendSample(dst, src []byte, i int, sample bool) []byte {
 	if !sample {
 		return append(dst, src...)
 	}
-	const piece = 256 // bytes
-	for i := 0; i*4*piece < len(src); i++ {
-		// Which of four pieces varies, since columns are not alike.
-		at := (4*i + (i^i>>2^i>>4^i>>6)&3) * piece
-		if at < len(src) {
-			dst = append(dst, src[at:min(at+piece, len(src))]...)
+	const piece = 128 // bytes
+	for k := 0; ; k++ {
+		// Which of eight pieces varies, since columns are not alike.
+		at := (8*k + (i+k)*3%8) * piece
+		if at >= len(src) {
+			return dst
 		}
+		dst = append(dst, src[at:min(at+piece, len(src))]...)
 	}
-	return dst
 }
 
 // stripe is the part of src that is stripe i.
@@ -131,43 +132,9 @@ func stripe(m *kernel.Model, f kernel.Layout, src []byte, i int) []byte {
 	return src[f.Size(max(0, i*m.Stripe-m.Skip)):min(len(src), f.Size((i+1)*m.Stripe-m.Skip))]
 }
 
-// scaleOne is the unit of a scale: exponent and three mantissa bits, about
-// an eighth of an octave, have this many.
+// scaleOne is the unit of a scale, the mean of exponent and three top mantissa bits
+// (nearly that of the logarithms): about an eighth of an octave has this many.
 const scaleOne = 64
-
-// scale is the mean of exponent and top mantissa bits of the elements of src:
-// nearly the mean of their logarithms.
-func scale(f kernel.Layout, src []byte) int {
-	sum, n := 0, f.Elements(len(src))
-	shift, mask := f.Mant-f.TopLimit(), uint64(1)<<(f.Exp+f.TopLimit())-1
-	switch f.Bits() {
-	case 8:
-		for _, b := range src {
-			sum += int(uint64(b) >> shift & mask)
-		}
-	case 16:
-		mask |= mask<<16 | mask<<32 | mask<<48
-		for len(src) >= 32 {
-			// 32 values of at most 11 bits do not overflow 16.
-			var four uint64
-			for k := 0; k < 8 && len(src) >= 32; k++ {
-				s := (*[32]byte)(src)
-				four += binary.LittleEndian.Uint64(s[:8])>>shift&mask + binary.LittleEndian.Uint64(s[8:16])>>shift&mask +
-					binary.LittleEndian.Uint64(s[16:24])>>shift&mask + binary.LittleEndian.Uint64(s[24:])>>shift&mask
-				src = src[32:]
-			}
-			sum += int(four&0xffff + four>>16&0xffff + four>>32&0xffff + four>>48)
-		}
-		for ; len(src) >= 2; src = src[2:] {
-			sum += int(uint64(binary.LittleEndian.Uint16(src)) >> shift & mask)
-		}
-	case 32:
-		for ; len(src) >= 4; src = src[4:] {
-			sum += int(uint64(binary.LittleEndian.Uint32(src)) >> shift & mask)
-		}
-	}
-	return int(int64(sum) * scaleOne / int64(n))
-}
 
 // classify divides scales into at most 8 classes of neighbouring values, by
 // Lloyd's algorithm. It returns the class of each and the number of classes, 1 if

@@ -121,9 +121,9 @@ func convert(from, to Dtype, b []byte) (out []byte) {
 		if w.narrow != from || w.wide != to {
 			continue
 		}
-		for ; len(b) > 0; b = b[from.Width():] {
-			x, _ := w.up(element(b, from.Width()))
-			out = appendElement(out, x, to.Width())
+		out = make([]byte, len(b)/from.Width()*to.Width())
+		if w.up(out, b) >= 0 {
+			panic("an element that does not widen")
 		}
 	}
 	return out
@@ -132,11 +132,60 @@ func convert(from, to Dtype, b []byte) (out []byte) {
 // halves converts BF16 elements to F16, those that it can.
 func halves(b []byte) (out []byte) {
 	for ; len(b) > 0; b = b[2:] {
-		if x, ok := bf16ToF16(element(b, 2)); ok {
-			out = appendElement(out, x, 2)
+		x := make([]byte, 2)
+		if upBF16F16(x, b[:2]) < 0 {
+			out = append(out, x...)
 		}
 	}
 	return out
+}
+
+func appendElement(dst []byte, x uint64, width int) []byte {
+	return append(dst, binary.LittleEndian.AppendUint64(nil, x)[:width]...)
+}
+
+// TestWidenings: every narrow element that has a wide one comes back, and a wide
+// one that none has is refused.
+func TestWidenings(t *testing.T) {
+	for _, w := range widenings {
+		r := rand.New(rand.NewPCG(1, uint64(w.wide)))
+		nw, ww, widens := w.narrow.Width(), w.wide.Width(), 0
+		for i := range 1 << 17 {
+			x := uint64(i)
+			if i >= 1<<16 {
+				x = r.Uint64() >> (r.IntN(8)) // of which the low bytes are taken
+			}
+			narrow, wide := appendElement(nil, x, nw), make([]byte, ww)
+			if w.up(wide, narrow) >= 0 {
+				continue
+			}
+			widens++
+			if got, ok := w.down(nil, wide); !ok || !bytes.Equal(got, narrow) {
+				t.Fatalf("%v %x widens to %v %x, which gives back %x, %v", w.narrow, narrow, w.wide, wide, got, ok)
+			}
+			wide[r.IntN(2)] ^= 1 << r.IntN(3)
+			if got, ok := w.down(nil, wide); ok {
+				again := make([]byte, ww)
+				if w.up(again, got) >= 0 || !bytes.Equal(again, wide) {
+					t.Fatalf("%v %x narrows to %x, which widens to %x", w.wide, wide, got, again)
+				}
+			}
+		}
+		if widens < 1<<10 {
+			t.Errorf("%v: only %d elements widen", w.narrow, widens)
+		}
+	}
+	// IEEE 754 conversions of the language are the reference.
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 1 << 16 {
+		f := math.Float32frombits(r.Uint32())
+		if math.IsNaN(float64(f)) {
+			continue
+		}
+		if got := widen(uint64(math.Float32bits(f)), floatF32, floatF64); got != math.Float64bits(float64(f)) {
+			t.Fatalf("%v widens to %x", f, got)
+		}
+	}
 }
 
 // small makes integers of a byte in a wider type.

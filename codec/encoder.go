@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
 
 	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
@@ -177,18 +178,23 @@ func (e *Encoder) tryZstd(src []byte, size int) []byte {
 const sampleSize = 16 << 10
 
 // worthZstd reports whether zstd may encode src in less than size bytes. What is
-// short is always worth it; of what is long, three samples are compressed.
+// short is always worth it; of what is long, three samples are compressed, at
+// first quickly, and if that leaves a doubt as well as the whole would be.
 func (e *Encoder) worthZstd(src []byte, size int) bool {
 	if len(src) <= 8*sampleSize {
 		return true
 	}
-	sampled, compressed := 0, 0
+	return sampledZstd(src, sampler()) < size+size/16 && sampledZstd(src, zstdEncoders[Default]()) < size+size/128
+}
+
+// sampledZstd is the size that src would have if all of it were like the samples.
+func sampledZstd(src []byte, enc *zstd.Encoder) int {
+	compressed := 0
 	for i := range 3 {
 		from := (len(src) - sampleSize) / 2 * i
-		compressed += sampleZstd(src[from : from+sampleSize])
-		sampled += sampleSize
+		compressed += len(enc.EncodeAll(src[from:from+sampleSize], nil))
 	}
-	return int64(compressed)*int64(len(src)) < int64(size)*int64(sampled)*17/16
+	return int(int64(compressed) * int64(len(src)) / (3 * sampleSize))
 }
 
 func checkChunk(d Dtype, size int) error {

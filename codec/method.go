@@ -98,9 +98,6 @@ var zstdEncoders = [levels]func() *zstd.Encoder{
 // sampler is for a quick look at what zstd could do.
 var sampler = newZstd(zstd.SpeedFastest)
 
-// sampleZstd is the size of src when zstd compresses it at its fastest.
-func sampleZstd(src []byte) int { return len(sampler().EncodeAll(src, nil)) }
-
 func appendZstd(dst []byte, level Level, src []byte) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, zstdPrefix)...)

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"math/bits"
+	"sync"
 )
 
 // A widening says that elements of one dtype were made from a narrower one,
@@ -10,17 +11,19 @@ import (
 type widening struct {
 	wide, narrow Dtype
 
-	// down converts an element; ok says whether up gives it back.
-	down func(w uint64) (n uint64, ok bool)
-	// up is the inverse; ok is false for an n that down never gives.
-	up func(n uint64) (w uint64, ok bool)
+	// down appends the narrow elements that src was made from; ok is false if
+	// there is an element that was not.
+	down func(dst, src []byte) (out []byte, ok bool)
+	// up fills dst with the wide elements made from src, and returns the index of
+	// one that down never gives, or -1.
+	up func(dst, src []byte) int
 }
 
 // widenings by wire value.
 var widenings = [...]widening{
-	{F32, F16, f32ToF16, f16ToF32},
-	{F16, BF16, f16ToBF16, bf16ToF16},
-	{F64, F32, f64ToF32, f32ToF64},
+	{F32, F16, downF32F16, upF16F32},
+	{F16, BF16, downF16BF16, upBF16F16},
+	{F64, F32, downF64F32, upF32F64},
 }
 
 // float is the layout of an IEEE 754 number, or of one like it.
@@ -75,18 +78,100 @@ var (
 	floatF64 = float{11, 52}
 )
 
-func f32ToF16(w uint64) (uint64, bool) { return narrow(w, floatF32, floatF16) }
-func f16ToF32(n uint64) (uint64, bool) { return widen(n, floatF16, floatF32), true }
-func f64ToF32(w uint64) (uint64, bool) { return narrow(w, floatF64, floatF32) }
-func f32ToF64(n uint64) (uint64, bool) { return widen(n, floatF32, floatF64), true }
+// The elements of 16 bits are few: tables have what each converts to.
+var (
+	tableF16F32 = sync.OnceValue(func() *[1 << 16]uint32 {
+		t := new([1 << 16]uint32)
+		for x := range t {
+			t[x] = uint32(widen(uint64(x), floatF16, floatF32))
+		}
+		return t
+	})
+	tableBF16F16 = sync.OnceValue(func() *[1 << 16]uint32 { // noF16 where there is none
+		t := new([1 << 16]uint32)
+		for x := range t {
+			y, ok := narrow(uint64(x)<<16, floatF32, floatF16)
+			if t[x] = uint32(y); !ok {
+				t[x] = noF16
+			}
+		}
+		return t
+	})
+)
 
-// F16 has more mantissa bits than BF16, and fewer exponent bits; both fit in F32.
-func f16ToBF16(w uint64) (uint64, bool) {
-	x := widen(w, floatF16, floatF32)
-	return x >> 16, x&0xffff == 0
+const noF16 = 1 << 16
+
+func downF32F16(dst, src []byte) (out []byte, ok bool) {
+	for ; len(src) >= 4; src = src[4:] {
+		x := binary.LittleEndian.Uint32(src)
+		// Most are normal numbers, and this is what narrow makes of them.
+		e, y := x>>23&255, uint64(x>>31<<15|(x>>23&255-112)&31<<10|x>>13&1023)
+		if x&0x1fff != 0 {
+			return dst, false
+		}
+		if e < 113 || e > 142 {
+			if y, ok = narrow(uint64(x), floatF32, floatF16); !ok {
+				return dst, false
+			}
+		}
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(y))
+	}
+	return dst, true
 }
 
-func bf16ToF16(n uint64) (uint64, bool) { return narrow(n<<16, floatF32, floatF16) }
+func upF16F32(dst, src []byte) int {
+	t := tableF16F32()
+	for i := 0; len(src) >= 2 && len(dst) >= 4; i++ {
+		binary.LittleEndian.PutUint32(dst, t[binary.LittleEndian.Uint16(src)])
+		dst, src = dst[4:], src[2:]
+	}
+	return -1
+}
+
+// F16 has more mantissa bits than BF16, and fewer exponent bits; both fit in F32.
+func downF16BF16(dst, src []byte) (out []byte, ok bool) {
+	t := tableF16F32()
+	for ; len(src) >= 2; src = src[2:] {
+		x := t[binary.LittleEndian.Uint16(src)]
+		if x&0xffff != 0 {
+			return dst, false
+		}
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(x>>16))
+	}
+	return dst, true
+}
+
+func upBF16F16(dst, src []byte) int {
+	t := tableBF16F16()
+	for i := 0; len(src) >= 2 && len(dst) >= 2; i++ {
+		x := t[binary.LittleEndian.Uint16(src)]
+		if x == noF16 {
+			return i
+		}
+		binary.LittleEndian.PutUint16(dst, uint16(x))
+		dst, src = dst[2:], src[2:]
+	}
+	return -1
+}
+
+func downF64F32(dst, src []byte) (out []byte, ok bool) {
+	for ; len(src) >= 8; src = src[8:] {
+		y, ok := narrow(binary.LittleEndian.Uint64(src), floatF64, floatF32)
+		if !ok {
+			return dst, false
+		}
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(y))
+	}
+	return dst, true
+}
+
+func upF32F64(dst, src []byte) int {
+	for len(src) >= 4 && len(dst) >= 8 {
+		binary.LittleEndian.PutUint64(dst, widen(uint64(binary.LittleEndian.Uint32(src)), floatF32, floatF64))
+		dst, src = dst[8:], src[4:]
+	}
+	return -1
+}
 
 // appendWidened appends the payload of src as a widened narrower dtype; ok is
 // false if its elements were not all made from one.
@@ -96,10 +181,11 @@ func (e *Encoder) appendWidened(dst []byte, d Dtype, src []byte, g Geometry) (ou
 		if w.wide != d {
 			continue
 		}
-		b := e.narrowed(w, src)
-		if b == nil {
+		var b []byte
+		if b, ok = w.down(e.narrow[:0], src); !ok {
 			continue
 		}
+		e.narrow = b
 		at := len(dst)
 		dst = append(dst, byte(kind), 0)
 		var method Method
@@ -112,41 +198,6 @@ func (e *Encoder) appendWidened(dst []byte, d Dtype, src []byte, g Geometry) (ou
 		return dst, true
 	}
 	return dst, false
-}
-
-// narrowed converts src, or returns nil if an element does not convert.
-func (e *Encoder) narrowed(w *widening, src []byte) []byte {
-	ww, nw := w.wide.Width(), w.narrow.Width()
-	out := e.narrow[:0]
-	for i := 0; i < len(src); i += ww {
-		n, ok := w.down(element(src[i:], ww))
-		if !ok {
-			return nil
-		}
-		out = appendElement(out, n, nw)
-	}
-	e.narrow = out
-	return out
-}
-
-func element(b []byte, width int) uint64 {
-	switch width {
-	case 2:
-		return uint64(binary.LittleEndian.Uint16(b))
-	case 4:
-		return uint64(binary.LittleEndian.Uint32(b))
-	}
-	return binary.LittleEndian.Uint64(b)
-}
-
-func appendElement(dst []byte, x uint64, width int) []byte {
-	switch width {
-	case 2:
-		return binary.LittleEndian.AppendUint16(dst, uint16(x))
-	case 4:
-		return binary.LittleEndian.AppendUint32(dst, uint32(x))
-	}
-	return binary.LittleEndian.AppendUint64(dst, x)
 }
 
 func decodeWidened(d *Decoder, dst []byte, width int, b []byte) error {
@@ -165,13 +216,8 @@ func decodeWidened(d *Decoder, dst []byte, width int, b []byte) error {
 	if err := d.decodeInner(d.inner, Method(b[1]), nw, b[2:]); err != nil {
 		return at(2, err)
 	}
-	out := dst[:0]
-	for i := 0; i < len(d.inner); i += nw {
-		x, ok := w.up(element(d.inner[i:], nw))
-		if !ok {
-			return corrupt(2, "element %d does not widen to %v", i/nw, w.wide)
-		}
-		out = appendElement(out, x, ww)
+	if i := w.up(dst, d.inner); i >= 0 {
+		return corrupt(2, "element %d does not widen to %v", i, w.wide)
 	}
 	return nil
 }

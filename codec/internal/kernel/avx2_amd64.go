@@ -10,6 +10,7 @@ var avx2Impl = Impl{
 	encode: encodeAVX2,
 	merge:  mergeAVX2,
 	split:  splitAVX2,
+	sum:    sumAVX2,
 	copy:   copyAVX2,
 }
 

@@ -15,6 +15,7 @@ var avx512Impl = Impl{
 	encode: encodeAVX512,
 	merge:  mergeAVX512,
 	split:  splitAVX512,
+	sum:    sumAVX2,
 	copy:   copyAVX512,
 }
 

@@ -29,6 +29,9 @@ type Impl struct {
 	// split splits the first n elements, n a multiple of eight: see Split.
 	split func(vals []uint16, packed []byte, planes [][]byte, s *shape, src []byte) (n int)
 
+	// sum is the sum of the symbols in the first n bytes of src: see Sum.
+	sum func(f Layout, src []byte) (sum uint64, n int)
+
 	// copy copies the first n bytes past the caches.
 	copy func(dst, src []byte) (n int)
 
@@ -44,6 +47,7 @@ var goImpl = Impl{
 	encode: encodeGo,
 	merge:  mergeGo,
 	split:  splitGo,
+	sum:    sumGo,
 	copy:   func(_, _ []byte) int { return 0 },
 }
 

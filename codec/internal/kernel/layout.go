@@ -80,29 +80,105 @@ func (h *Histogram) Fold(from, to uint) *Histogram {
 	return out
 }
 
+// symbols returns how the symbols, with f.TopLimit() top mantissa bits, of as many
+// elements as 64 bits hold are taken: shifted down, and masked.
+func (f Layout) symbols() (shift, mask uint64) {
+	one := uint64(1)<<(f.Exp+f.TopLimit()) - 1
+	for at := uint(0); at < 64; at += f.Bits() {
+		mask |= one << at
+	}
+	return uint64(f.Mant - f.TopLimit()), mask
+}
+
+// Sum is the sum of the symbols of src, whole elements of layout f, with
+// f.TopLimit() top mantissa bits: nearly, but for a factor, the sum of the
+// logarithms of the elements.
+func (im *Impl) Sum(f Layout, src []byte) uint64 {
+	sum, n := im.sum(f, src)
+	rest, m := sumGo(f, src[n:])
+	shift, mask := f.symbols()
+	var last [8]byte
+	copy(last[:], src[n+m:])
+	return sum + rest + sumWord(le64(last[:])>>shift&mask, f.Bits())
+}
+
+// sumGo is Impl.sum.
+func sumGo(f Layout, src []byte) (sum uint64, n int) {
+	shift, mask := f.symbols()
+	for ; n+8 <= len(src); n += 8 {
+		sum += sumWord(le64(src[n:])>>(shift&63)&mask, f.Bits())
+	}
+	return sum, n
+}
+
+// sumWord is the sum of the parts of v, of bits bits each, 4 to 32.
+func sumWord(v uint64, bits uint) uint64 {
+	switch bits {
+	case 4:
+		v = v&0x0f0f0f0f0f0f0f0f + v>>4&0x0f0f0f0f0f0f0f0f
+		fallthrough
+	case 8:
+		v = v&0x00ff00ff00ff00ff + v>>8&0x00ff00ff00ff00ff
+		fallthrough
+	case 16:
+		v = v&0x0000ffff0000ffff + v>>16&0x0000ffff0000ffff
+	}
+	return v&0xffffffff + v>>32
+}
+
 // Count adds the symbols of src, whole elements of layout f, to h with
 // f.TopLimit() top mantissa bits.
 func Count(h *Histogram, f Layout, src []byte) {
-	mask := min(uint64(1)<<(f.Exp+f.TopLimit())-1, values-1)
-	shift, bits := (f.Mant-f.TopLimit())&63, f.Bits()&63
-	// Two tables break the dependence between neighbouring equal symbols.
-	var odd Histogram
-	for ; len(src) >= 8; src = src[8:] {
-		v := le64(src) >> shift
-		for range 32 / bits {
+	shift, mask := uint(f.Mant-f.TopLimit())&63, uint64(min(uint(1)<<(f.Exp+f.TopLimit()), values)-1)
+	// Several tables break the dependence between equal symbols that are near.
+	var more [3]Histogram
+	a, b, c := &more[0], &more[1], &more[2]
+	switch f.Bits() {
+	case 16:
+		for ; len(src) >= 8; src = src[8:] {
+			v := le64(src) >> shift
 			h[v&mask]++
-			odd[v>>bits&mask]++
-			v = v >> bits >> bits
+			a[v>>16&mask]++
+			b[v>>32&mask]++
+			c[v>>48&mask]++
+		}
+	case 32:
+		for ; len(src) >= 16; src = src[16:] {
+			v, w := le64(src[:8])>>shift, le64(src[8:16])>>shift
+			h[v&mask]++
+			a[v>>32&mask]++
+			b[w&mask]++
+			c[w>>32&mask]++
+		}
+	default:
+		size := f.Bits() & 15 // 4 or 8
+		for ; len(src) >= 8; src = src[8:] {
+			v := le64(src) >> shift
+			for range 16 / size {
+				h[v&mask]++
+				a[v>>size&mask]++
+				v = v >> size >> size
+				b[v&mask]++
+				c[v>>size&mask]++
+				v = v >> size >> size
+			}
 		}
 	}
-	var last [8]byte
-	copy(last[:], src)
-	v := le64(last[:]) >> shift
-	for range f.Elements(len(src)) {
-		h[v&mask]++
-		v >>= bits
+	size := f.Bits() & 63
+	for ; len(src) > 0; src = src[min(8, len(src)):] {
+		var last [8]byte
+		v := uint64(0)
+		n := copy(last[:], src)
+		for v = le64(last[:]) >> shift; n*8 >= int(size); n -= max(1, int(size)/8) {
+			h[v&mask]++
+			v >>= size
+			if size == 4 {
+				h[v&mask]++
+				v >>= size
+			}
+		}
 	}
-	for i, c := range odd {
-		h[i] += c
+	for i := range h {
+		h[i] += a[i] + b[i] + c[i]
 	}
 }

@@ -13,6 +13,7 @@ var neonImpl = Impl{
 	encode: encodeGo,
 	merge:  mergeNEON,
 	split:  splitGo,
+	sum:    sumGo,
 	copy:   goImpl.copy,
 }
 

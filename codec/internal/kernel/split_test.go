@@ -228,6 +228,15 @@ func TestCount(t *testing.T) {
 					t.Errorf("%s: counts of %d elements folded to top %d differ", name, n, top)
 				}
 			}
+			for _, im := range Impls() {
+				sum := uint64(0)
+				for v, c := range want {
+					sum += uint64(v) * uint64(c)
+				}
+				if s := im.Sum(f, src); s != sum {
+					t.Errorf("%s: %s: sum of %d elements is %d, want %d", im.Name, name, n, s, sum)
+				}
+			}
 			Count(&got, f, src)
 			if sum := total(&got); sum != 2*n {
 				t.Errorf("%s: counting %d elements twice gives %d", name, n, sum)
