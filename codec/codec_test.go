@@ -153,7 +153,7 @@ func TestWidenings(t *testing.T) {
 		for i := range 1 << 17 {
 			x := uint64(i)
 			if i >= 1<<16 {
-				x = r.Uint64() >> (r.IntN(8)) // of which the low bytes are taken
+				x = r.Uint64() >> r.IntN(8) // of which the low bytes are taken
 			}
 			narrow, wide := appendElement(nil, x, nw), make([]byte, ww)
 			if w.up(wide, narrow) >= 0 {

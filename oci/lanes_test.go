@@ -16,7 +16,6 @@ import (
 	"testing"
 
 	"golang.org/x/sync/errgroup"
-
 )
 
 // randomFile writes n bytes to a file.

@@ -129,7 +129,7 @@ func sumWord(v uint64, bits uint) uint64 {
 // Count adds the symbols of src, whole elements of layout f, to h with
 // f.TopLimit() top mantissa bits.
 func Count(h *Histogram, f Layout, src []byte) {
-	shift, mask := uint(f.Mant-f.TopLimit())&63, uint64(min(uint(1)<<(f.Exp+f.TopLimit()), values)-1)
+	shift, mask := (f.Mant-f.TopLimit())&63, uint64(min(uint(1)<<(f.Exp+f.TopLimit()), values)-1)
 	// Several tables break the dependence between equal symbols that are near.
 	var more [3]Histogram
 	a, b, c := &more[0], &more[1], &more[2]
