@@ -24,26 +24,17 @@ func (e *Encoder) plan(id layoutID, src []byte, g Geometry) coding {
 	f := layoutTable[id]
 	n := f.Elements(len(src))
 	sample := n >= sampled && f.Sign == 1
-	var m kernel.Model
-	var hists []kernel.Histogram
-	if n >= classElements && f.Sign == 1 {
-		m, hists = e.stripes(f, src, g, sample)
-	}
 	clear(e.hist[:])
-	if hists == nil {
-		e.samples[0] = appendSample(e.samples[0][:0], src, 0, sample)
-		kernel.Count(&e.hist, f, e.samples[0])
-	}
-	for i := range hists {
-		for v, c := range hists[i] {
-			e.hist[v] += c
-		}
-	}
+	e.samples[0] = appendSample(e.samples[0][:0], src, 0, sample)
+	kernel.Count(&e.hist, f, e.samples[0])
 	model, cost := chooseModel(&e.hist, f, n, sample)
 	s := segment{elements: n, id: -1}
 	best := coding{layout: id, size: ransSize(cost, n)}
-	if hists != nil {
-		tables, cost := classTables(hists, f, &model, n, sample)
+	for _, m := range divisions(f, n, g) {
+		tables, cost := e.classTables(&m, f, src, model.top, sample)
+		if tables == nil {
+			continue
+		}
 		cost += int64(len(m.Classes)*classBits(len(tables))+5*8)*costOne + int64(n)*int64(f.RestBits(model.top))*costOne
 		if size := ransSize(cost, n); size < best.size {
 			m.Tables = tables
@@ -57,24 +48,12 @@ func (e *Encoder) plan(id layoutID, src []byte, g Geometry) coding {
 	return best
 }
 
-// classTables makes a table for each histogram, and returns the cost of coding
-// n elements with them, whose common model is all.
-func classTables(hists []kernel.Histogram, f kernel.Layout, all *candidate, n int, sample bool) (tables []*kernel.Table, cost int64) {
-	sum := candidate{total: all.total}
-	for i := range hists {
-		c := chooseSymbols(hists[i].Fold(f.TopLimit(), all.top), all.top, sample)
-		tables = append(tables, c.table())
-		sum.bits += c.bits
-		sum.side += c.side
+// divisions are the ways in which n elements may be divided in stripes: models
+// without tables and classes.
+func divisions(f kernel.Layout, n int, g Geometry) []kernel.Model {
+	if n < classElements || f.Sign == 0 {
+		return nil
 	}
-	return tables, sum.cost(n)
-}
-
-// stripes divides src in stripes, the rows if their length allows it, and these
-// into classes by scale. It returns a model without tables, and the histogram of
-// each class; none, if all stripes have about the same scale.
-func (e *Encoder) stripes(f kernel.Layout, src []byte, g Geometry, sample bool) (kernel.Model, []kernel.Histogram) {
-	n := f.Elements(len(src))
 	m := kernel.Model{Stripe: defaultStripe}
 	if g.Cols > 0 && g.Cols%stripeUnit == 0 && g.First%stripeUnit == 0 && g.Cols < stripeUnit<<16 {
 		m.Stripe, m.Skip = g.Cols, g.First%g.Cols
@@ -82,28 +61,48 @@ func (e *Encoder) stripes(f kernel.Layout, src []byte, g Geometry, sample bool) 
 	for (n+m.Skip)/m.Stripe > maxStripes {
 		m.Stripe, m.Skip = 2*m.Stripe, 0
 	}
+	if f.Bits() == 8 && n/stripeUnit <= maxStripes {
+		// Blocks of 128 columns often have a scale of their own.
+		return []kernel.Model{m, {Stripe: stripeUnit}}
+	}
+	return []kernel.Model{m}
+}
+
+// classTables puts the stripes of m into classes by scale and makes a table for
+// each. It returns them and the cost of coding src with them, or no tables if all
+// stripes have about the same scale.
+func (e *Encoder) classTables(m *kernel.Model, f kernel.Layout, src []byte, top uint, sample bool) (tables []*kernel.Table, cost int64) {
+	n := f.Elements(len(src))
 	e.scales = resize(e.scales, (n+m.Skip+m.Stripe-1)/m.Stripe)
 	for i := range e.scales {
-		part := stripe(&m, f, src, i)
+		part := stripe(m, f, src, i)
 		e.scales[i] = int(e.impl.Sum(f, part)) * scaleOne / f.Elements(len(part))
 	}
 	classes, count := classify(e.scales)
 	if count < 2 {
-		return kernel.Model{}, nil
+		return nil, 0
 	}
 	m.Classes = classes
 	for c := range e.samples[:count] {
 		e.samples[c] = e.samples[c][:0]
 	}
 	for i, c := range classes {
-		e.samples[c] = appendSample(e.samples[c], stripe(&m, f, src, i), i, sample)
+		e.samples[c] = appendSample(e.samples[c], stripe(m, f, src, i), i, sample)
 	}
-	hists := e.hists[:count]
-	for c := range hists {
-		clear(hists[c][:])
-		kernel.Count(&hists[c], f, e.samples[c])
+	var sum candidate
+	for c := range e.samples[:count] {
+		clear(e.hist[:])
+		kernel.Count(&e.hist, f, e.samples[c])
+		if len(e.samples[c]) == 0 { // too rare for the sample: code what may come
+			e.hist[0]++
+		}
+		t := chooseSymbols(e.hist.Fold(f.TopLimit(), top), top, sample)
+		tables = append(tables, t.table())
+		sum.total += t.total
+		sum.bits += t.bits
+		sum.side += t.side
 	}
-	return m, hists
+	return tables, sum.cost(n)
 }
 
 // sampled is the number of elements from which only an eighth of them is counted:

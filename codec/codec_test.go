@@ -210,20 +210,22 @@ func encode(t testing.TB, level Level, d Dtype, src []byte) []byte {
 var geometries = []Geometry{{256, 0}, {1000, 37}, {1024, 512}, {4096, 300}, {77, 76}, {1, 0}, {2048, 0}, {1 << 30, 1 << 29}}
 
 func TestRoundTrip(t *testing.T) {
-	var pairs []pair
-	for _, impl := range Implementations() {
-		pairs = append(pairs, newPair(t, Default, impl))
-	}
 	seen := map[Method]int{}
-	for i, c := range testData() {
-		seen[roundTrip(t, pairs, c, Geometry{})]++
-		seen[roundTrip(t, pairs, c, geometries[i%len(geometries)])]++
-	}
-	// Rows and columns of different scale, from the second row on, and from within it.
-	const cols = 2048
-	matrix := model.BF16(model.Matrix(512, cols, 1))
-	for _, first := range []int{0, cols / 2, 300} {
-		seen[roundTrip(t, pairs, data{"BF16/matrix", BF16, matrix[2*first:]}, Geometry{cols, first})]++
+	for level := range levels {
+		var pairs []pair
+		for _, impl := range Implementations() {
+			pairs = append(pairs, newPair(t, level, impl))
+		}
+		for i, c := range testData() {
+			seen[roundTrip(t, pairs, c, Geometry{})]++
+			seen[roundTrip(t, pairs, c, geometries[i%len(geometries)])]++
+		}
+		// Rows and columns of different scale, from the second row on, and from within it.
+		const cols = 2048
+		matrix := model.BF16(model.Matrix(512, cols, 1))
+		for _, first := range []int{0, cols / 2, 300} {
+			seen[roundTrip(t, pairs, data{"BF16/matrix", BF16, matrix[2*first:]}, Geometry{cols, first})]++
+		}
 	}
 	for m, decode := range methods {
 		if decode != nil && seen[Method(m)] == 0 {

@@ -22,7 +22,6 @@ type Encoder struct {
 	narrow  []byte // of narrowed
 	plane   []byte // of appendFields
 	scales  []int
-	hists   [8]kernel.Histogram
 	samples [8][]byte
 }
 
@@ -65,7 +64,7 @@ func (e *Encoder) appendBest(dst []byte, d Dtype, src []byte, g Geometry) (Metho
 			return Fields, out
 		}
 	}
-	return e.appendSmallest(dst, src, c)
+	return e.appendSmallest(dst, src, c, g)
 }
 
 // A coding is how the rANS method codes a chunk, and what that is expected to
@@ -92,7 +91,7 @@ func (e *Encoder) coding(try []layoutID, src []byte, g Geometry) coding {
 
 // appendSmallest appends the payload of src in its smallest form: rANS as c says,
 // zstd or raw.
-func (e *Encoder) appendSmallest(dst, src []byte, c coding) (Method, []byte) {
+func (e *Encoder) appendSmallest(dst, src []byte, c coding, g Geometry) (Method, []byte) {
 	at, best, size, method := len(dst), len(src), c.size, Raw
 	if c.segs != nil {
 		dst = e.encodeRANS(dst, c.layout, src, c.segs)
@@ -100,6 +99,16 @@ func (e *Encoder) appendSmallest(dst, src []byte, c coding) (Method, []byte) {
 			best, method = size, RANS
 			// It decodes several times as fast: a little smaller is not enough.
 			size -= size / zstdMargin
+		}
+	}
+	if e.level == Max && c.layout != 0 && layoutTable[c.layout].Sign == 1 {
+		end := len(dst)
+		dst = e.encodeContext(dst, c.layout, src, g)
+		if n := len(dst) - end; n > 0 && n < best {
+			method, best, size = Context, n, n-n/zstdMargin
+			dst = append(dst[:at], dst[end:]...)
+		} else {
+			dst = dst[:end]
 		}
 	}
 	if z := e.tryZstd(src, min(size, best)); z != nil {
@@ -149,7 +158,7 @@ func (e *Encoder) EncodeShared(dst []byte, d Dtype, src []byte, sizes []int, tab
 	}
 	at := len(dst)
 	dst = append(dst, make([]byte, HeaderSize)...)
-	method, dst := e.appendSmallest(dst, src, c)
+	method, dst := e.appendSmallest(dst, src, c, Geometry{})
 	finishChunk(dst[at:], method, d, src)
 	return dst, nil
 }

@@ -47,7 +47,7 @@ func (e *Encoder) appendField(dst, plane []byte, w int) (Method, []byte) {
 	if w == 2 {
 		try = tryHalfs
 	}
-	return e.appendSmallest(dst, plane, e.coding(try, plane, Geometry{}))
+	return e.appendSmallest(dst, plane, e.coding(try, plane, Geometry{}), Geometry{})
 }
 
 // gather copies w bytes from offset from of each element of src, of width bytes,

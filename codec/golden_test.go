@@ -159,8 +159,8 @@ func goldenShared(enc *Encoder) (prologue, chunk []byte, err error) {
 // here changes the digests of all models and belongs into CHANGELOG.md.
 func TestEncodingIsPinned(t *testing.T) {
 	want := [levels]string{
-		Default: "387c0ebc354fae4aedf060ff751bd62cbad959bf232a493abe875bcb7e983e7e",
-		Max:     "d4f30edcebb3abcf9fcb51e57357b319320f6681383ca2a79bafa5a27b1efca0",
+		Default: "ae1fdef80a350641c09aa4db52bc09ead73620856ad9f5e5e196ded75e540545",
+		Max:     "451455c049f73386478595096dc77c97b5fa477fb06809347e51b6f7f0d0566b",
 	}
 	for level := range levels {
 		h := sha256.New()
@@ -188,6 +188,9 @@ func TestEncodingIsPinned(t *testing.T) {
 		add(enc.Encode(nil, BF16, rows[2*512:], Geometry{Cols: 1024, First: 512}))
 		add(enc.Encode(nil, BF16, both, Geometry{Cols: 2048}))
 		for m, decode := range methods {
+			if Method(m) == Context && level != Max {
+				continue
+			}
 			if f := fmt.Sprint("method ", m); decode != nil && !slices.Contains(found, f) {
 				t.Errorf("level %v: nothing has %s", level, f)
 			}

@@ -26,6 +26,7 @@ func init() {
 		Zstd:     decodeZstd,
 		RANS:     decodeRANS,
 		Fields:   decodeFields,
+		Context:  decodeContext,
 		Widened:  decodeWidened,
 	}
 }

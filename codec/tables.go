@@ -13,8 +13,8 @@ const (
 	maxTables     = 255
 	maxTableBytes = 64 << 10
 	// maxPerLayout is the largest number of tables that are made for a layout:
-	// beyond 16, small tensors gain nothing (they would have their own).
-	maxPerLayout = 16
+	// those of all five that share fit in a prologue.
+	maxPerLayout = 40
 	// maxSamples bounds the memory of a TableBuilder; tensors beyond it use the
 	// tables made for the others.
 	maxSamples = 4096
@@ -135,16 +135,21 @@ func cluster(samples []sample, f kernel.Layout) []*kernel.Table {
 	slices.SortStableFunc(order, func(a, b sample) int { return cmp.Compare(a.mean, b.mean) })
 	var best []*kernel.Table
 	bestCost := int64(math.MaxInt64)
-	for top := range min(2, f.TopLimit()) + 1 {
+	for top := range f.TopLimit() + 1 {
 		coarse := slices.Clone(order)
 		for i := range coarse {
 			coarse[i].syms = folded(coarse[i].syms, f.TopLimit()-top)
 		}
-		for k := 1; k <= min(maxPerLayout, len(order)); k *= 2 {
+		last := int64(math.MaxInt64)
+		for k := 1; k <= min(maxPerLayout, len(order)); k += (k + 1) / 2 {
 			tables, cost := lloyd(coarse, k, top, f.RestBits(top))
 			if cost < bestCost {
 				best, bestCost = tables, cost
 			}
+			if cost > last { // more of them do not get cheaper again
+				break
+			}
+			last = cost
 		}
 	}
 	return best

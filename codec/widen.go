@@ -192,7 +192,7 @@ func (e *Encoder) appendWidened(dst []byte, d Dtype, src []byte, g Geometry) (ou
 		if constant(b, w.narrow.Width()) {
 			method, dst = Constant, append(dst, b[:w.narrow.Width()]...)
 		} else {
-			method, dst = e.appendSmallest(dst, b, e.coding(dtypeTable[w.narrow].try, b, g))
+			method, dst = e.appendSmallest(dst, b, e.coding(dtypeTable[w.narrow].try, b, g), g)
 		}
 		dst[at+1] = byte(method)
 		return dst, true
