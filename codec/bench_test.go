@@ -207,7 +207,7 @@ func BenchmarkReader(b *testing.B) {
 		layer := benchLayer(b, list)
 		var d destination
 		return func() error {
-			r, err := NewReader(bytes.NewReader(layer))
+			r, err := NewReader(bytes.NewBuffer(layer))
 			if err == nil {
 				err = r.dec.Use(impl)
 			}

@@ -367,6 +367,7 @@ func TestReaders(t *testing.T) {
 	encoded, want := layer(t, 200<<10)
 	for name, r := range map[string]io.Reader{
 		"whole":        bytes.NewReader(encoded),
+		"in place":     bytes.NewBuffer(bytes.Clone(encoded)),
 		"byte a time":  iotest.OneByteReader(bytes.NewReader(encoded)),
 		"data and EOF": iotest.DataErrReader(bytes.NewReader(encoded)),
 	} {

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 )
@@ -9,6 +10,7 @@ import (
 // trailer to do so, but checks it.
 type Reader struct {
 	r      io.Reader
+	memory *bytes.Buffer // r, if it is one
 	dec    *Decoder
 	offset int64
 	total  int64
@@ -18,13 +20,15 @@ type Reader struct {
 }
 
 // NewReader reads the prologue of the layer in r. It reads in large pieces and
-// needs no buffering below it.
+// needs no buffering below it. Of a *bytes.Buffer, chunks are decoded in place,
+// without a copy.
 func NewReader(r io.Reader) (*Reader, error) {
 	p, err := ReadPrologue(r)
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{r: r, dec: NewDecoder(p), offset: p.Size}, nil
+	memory, _ := r.(*bytes.Buffer)
+	return &Reader{r: r, memory: memory, dec: NewDecoder(p), offset: p.Size}, nil
 }
 
 // Next reads the next chunk, still encoded. At the end of the layer, when the
@@ -45,9 +49,8 @@ func (r *Reader) next() error {
 	if len(r.chunks) > maxChunks {
 		return corrupt(r.offset, "more than %d chunks", maxChunks)
 	}
-	r.chunk = resize(r.chunk, HeaderSize)
-	if _, err := io.ReadFull(r.r, r.chunk); err != nil {
-		return readError(r.offset, "chunk header", err)
+	if err := r.read(0, HeaderSize, "chunk header"); err != nil {
+		return err
 	}
 	c, err := parseHeader(r.chunk)
 	if err != nil {
@@ -56,17 +59,38 @@ func (r *Reader) next() error {
 	if c.Method == trailerMethod {
 		return r.trailer(c)
 	}
-	if cap(r.chunk) < c.Encoded {
-		r.chunk = append(make([]byte, 0, c.Encoded), r.chunk...)
-	}
-	r.chunk = r.chunk[:c.Encoded]
-	if _, err := io.ReadFull(r.r, r.chunk[HeaderSize:]); err != nil {
-		return readError(r.offset, "chunk", err)
+	if err := r.read(HeaderSize, c.Encoded, "chunk"); err != nil {
+		return err
 	}
 	c.Offset, c.DecodedOffset = r.offset, r.total
 	r.chunks = append(r.chunks, c)
 	r.offset += int64(c.Encoded)
 	r.total += int64(c.Decoded)
+	return nil
+}
+
+// read reads what is missing of the first size bytes of the current chunk, of
+// which r.chunk has the first have.
+func (r *Reader) read(have, size int, what string) error {
+	if r.memory != nil {
+		// The buffer lies still as long as nobody writes to it.
+		b := r.memory.Next(size - have)
+		if len(b) < size-have {
+			return readError(r.offset, what, io.ErrUnexpectedEOF)
+		}
+		if have == 0 {
+			r.chunk = b
+		}
+		r.chunk = r.chunk[:size]
+		return nil
+	}
+	if cap(r.chunk) < size {
+		r.chunk = append(make([]byte, 0, size), r.chunk[:have]...)
+	}
+	r.chunk = r.chunk[:size]
+	if _, err := io.ReadFull(r.r, r.chunk[have:]); err != nil {
+		return readError(r.offset, what, err)
+	}
 	return nil
 }
 
