@@ -189,10 +189,10 @@ func BenchmarkDecode(b *testing.B) {
 		if err := dec.Use(impl); err != nil {
 			b.Fatal(err)
 		}
-		var d destination
+		scratch := make([]byte, MaxChunk)
 		return func() error {
 			for i := range list {
-				if err := dec.Decode(d.next(len(list[i].src)), list[i].chunk); err != nil {
+				if err := dec.Decode(scratch[:len(list[i].src)], list[i].chunk); err != nil {
 					return err
 				}
 			}
@@ -201,11 +201,30 @@ func BenchmarkDecode(b *testing.B) {
 	})
 }
 
-// BenchmarkReader reads whole layers from memory.
+// BenchmarkReader reads whole layers from memory, chunk by chunk into the same
+// memory.
 func BenchmarkReader(b *testing.B) {
+	scratch := make([]byte, MaxChunk)
+	benchReader(b, func(r *Reader, n int) error { return r.Decode(scratch[:n]) })
+}
+
+// BenchmarkReaderTo reads whole layers to memory that is not in the caches: as
+// that of memcpy is not.
+func BenchmarkReaderTo(b *testing.B) {
+	dst, at := benchMemory()[1], 0
+	benchReader(b, func(r *Reader, n int) error {
+		if at+n > len(dst) {
+			at = 0
+		}
+		part := dst[at : at+n]
+		at += (n + 63) / 64 * 64
+		return r.DecodeTo(part)
+	})
+}
+
+func benchReader(b *testing.B, decode func(r *Reader, n int) error) {
 	eachBench(b, func(b *testing.B, list []benchChunk, _ Level, impl string) func() error {
 		layer := benchLayer(b, list)
-		var d destination
 		return func() error {
 			r, err := NewReader(bytes.NewBuffer(layer))
 			if err == nil {
@@ -214,7 +233,7 @@ func BenchmarkReader(b *testing.B) {
 			for err == nil {
 				var c *Chunk
 				if c, err = r.Next(); err == nil {
-					err = r.Decode(d.next(c.Decoded))
+					err = decode(r, c.Decoded)
 				}
 			}
 			if errors.Is(err, io.EOF) {
@@ -262,19 +281,6 @@ var benchMemory = sync.OnceValue(func() (m [2][]byte) {
 	}
 	return m
 })
-
-// destination gives memory to decode to, which is not in the caches: as that of
-// memcpy is not.
-type destination struct{ at int }
-
-func (d *destination) next(n int) []byte {
-	if d.at+n > copySize {
-		d.at = 0
-	}
-	b := benchMemory()[1][d.at : d.at+n]
-	d.at += (n + 63) / 64 * 64
-	return b
-}
 
 // cpuTime is what all threads of this process have used so far.
 func cpuTime() time.Duration {

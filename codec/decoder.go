@@ -11,7 +11,6 @@ import (
 type Decoder struct {
 	prologue *Prologue
 	impl     *kernel.Impl
-	past     bool // dst is not read soon: see DecodeTo
 	rans     kernel.Decoder
 	segs     []segment
 	inline   [maxClasses]kernel.Table // of the payload

@@ -125,6 +125,15 @@ func (r *Reader) Decode(dst []byte) error {
 	return at(r.chunks[len(r.chunks)-1].Offset, r.dec.Decode(dst, r.chunk))
 }
 
+// DecodeTo is Decode for a dst that is part of memory much larger than the caches;
+// see Decoder.DecodeTo.
+func (r *Reader) DecodeTo(dst []byte) error {
+	if len(r.chunk) == 0 {
+		return fmt.Errorf("decoding chunk: no chunk was read")
+	}
+	return at(r.chunks[len(r.chunks)-1].Offset, r.dec.DecodeTo(dst, r.chunk))
+}
+
 // Encoded returns the current chunk as it is in the layer, header included. It
 // is valid until the next call of Next.
 func (r *Reader) Encoded() []byte { return r.chunk }

@@ -13,7 +13,11 @@ type fusedArgs struct {
 	t                   *Table
 	k                   *fusedTable
 	dst                 *byte
-	rows                int   // of d.lanes elements, at least one; left at the end
+	rows                int    // of d.lanes elements in this stripe, at least one; left at the end
+	left                int    // rows in the stripes that follow
+	stripe              int    // rows of a stripe
+	classes             *uint8 // of the stripes that follow
+	tables              **Table
 	stream, last        *byte // where the next row starts, and the last place where one may
 	escapes, escapesEnd *byte // low bytes of the words of escapes
 	toHigh              int   // from there to the high bytes
@@ -141,29 +145,30 @@ func fusedAVX512(d *Decoder, x *elements, i int) int {
 	case x.past && uintptr(unsafe.Pointer(&x.dst[0]))%64 == 0:
 		decode = k.decode[1]
 	}
-	for i < x.n {
-		t, n := x.model.run(i, x.n-i)
-		if a.rows = n / d.lanes; a.rows == 0 {
-			break
-		}
-		whole := a.rows * d.lanes
-		a.t = t
-		a.dst = &x.dst[i*int(s.bits)/8:][:whole*int(s.bits)/8][0]
-		if s.packed > 0 {
-			a.top = &x.packed[i/8*int(s.packed):][:whole/8*int(s.packed)][0]
-		}
-		if s.planes > 0 {
-			a.plane0 = &x.planes[0][i:][:whole][0]
-		}
-		if s.planes > 1 {
-			a.plane1 = &x.planes[1][i:][:whole][0]
-		}
-		decode(&a)
-		i += whole - a.rows*d.lanes
-		if a.rows > 0 || whole < n {
-			break
-		}
+	m := x.model
+	t, n := m.run(i, x.n-i)
+	rows := (x.n - i) / d.lanes
+	a.t, a.rows = t, min(n/d.lanes, rows)
+	if a.rows == 0 { // an incomplete row is the last of its stripe
+		return i
 	}
+	if a.left = rows - a.rows; a.left > 0 {
+		next := (i+m.Skip)/m.Stripe + 1
+		a.stripe, a.classes, a.tables = m.Stripe/d.lanes, &m.Classes[next], &m.Tables[0]
+	}
+	whole := rows * d.lanes
+	a.dst = &x.dst[i*int(s.bits)/8:][:whole*int(s.bits)/8][0]
+	if s.packed > 0 {
+		a.top = &x.packed[i/8*int(s.packed):][:whole/8*int(s.packed)][0]
+	}
+	if s.planes > 0 {
+		a.plane0 = &x.planes[0][i:][:whole][0]
+	}
+	if s.planes > 1 {
+		a.plane1 = &x.planes[1][i:][:whole][0]
+	}
+	decode(&a)
+	i += whole - (a.rows+a.left)*d.lanes
 	if x.past {
 		fence()
 	}

@@ -27,6 +27,17 @@
 //	Z21-Z28  temporary               K1-K3   temporary
 //	K4       bytes of the top plane that 64 elements take
 
+// TABLE loads a Table.
+#define TABLE(t) \
+	VMOVDQU64 (Table_symbol+0)(t), Z0; \
+	VMOVDQU64 (Table_symbol+64)(t), Z1; \
+	VMOVDQU64 (Table_symbol+128)(t), Z2; \
+	VMOVDQU64 (Table_symbol+192)(t), Z3; \
+	VMOVDQU64 Table_freq(t), Z4; \
+	VMOVDQU64 Table_start(t), Z5; \
+	VMOVDQU64 Table_wlow(t), Z6; \
+	VMOVDQU64 Table_whigh(t), Z7
+
 #define LOAD \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_dst(AX), DI; \
@@ -41,14 +52,7 @@
 	MOVQ fusedArgs_plane1(AX), BX; \
 	MOVQ fusedArgs_k(AX), R13; \
 	MOVQ fusedArgs_t(AX), AX; \
-	VMOVDQU64 (Table_symbol+0)(AX), Z0; \
-	VMOVDQU64 (Table_symbol+64)(AX), Z1; \
-	VMOVDQU64 (Table_symbol+128)(AX), Z2; \
-	VMOVDQU64 (Table_symbol+192)(AX), Z3; \
-	VMOVDQU64 Table_freq(AX), Z4; \
-	VMOVDQU64 Table_start(AX), Z5; \
-	VMOVDQU64 Table_wlow(AX), Z6; \
-	VMOVDQU64 Table_whigh(AX), Z7; \
+	TABLE(AX); \
 	VMOVDQU64 (fusedTable_interleave+0)(R13), Z8; \
 	VMOVDQU64 (fusedTable_interleave+64)(R13), Z9; \
 	VMOVDQU64 fusedTable_top(R13), Z20; \
@@ -229,6 +233,26 @@ esc: \
 	VMOVDQU64 lo, (Decoder_lo+64*i)(AX); \
 	VMOVDQU64 hi, (Decoder_hi+64*i)(AX)
 
+// STRIPE starts the next stripe, with its table, and jumps to row; or it falls
+// through if there is none. R9 is free for a moment.
+#define STRIPE(row, none) \
+	MOVQ a+0(FP), AX; \
+	MOVQ fusedArgs_left(AX), CX; \
+	TESTQ CX, CX; \
+	JZ none; \
+	CMPQ CX, fusedArgs_stripe(AX); \
+	CMOVQGT fusedArgs_stripe(AX), CX; \
+	SUBQ CX, fusedArgs_left(AX); \
+	MOVQ fusedArgs_classes(AX), R9; \
+	INCQ fusedArgs_classes(AX); \
+	MOVBLZX (R9), R9; \
+	SHLQ $3, R9; \
+	ADDQ fusedArgs_tables(AX), R9; \
+	MOVQ (R9), R9; \
+	TABLE(R9); \
+	MOVQ fusedArgs_last(AX), R9; \
+	JMP row
+
 // RETURN gives back how far rows and stream came.
 #define RETURN \
 	MOVQ a+0(FP), AX; \
@@ -238,8 +262,8 @@ esc: \
 	VZEROUPPER; \
 	RET
 
-// FOUR decodes rows of four groups of size bytes while there are any and the
-// stream cannot end in one.
+// FOUR decodes rows of four groups of size bytes, stripe after stripe, while there
+// are any and the stream cannot end in one.
 #define FOUR(GROUP, MOV, size) \
 	LOAD; \
 	MOVQ a+0(FP), AX; \
@@ -260,6 +284,7 @@ row: \
 	ADDQ $size, DI; \
 	DECQ CX; \
 	JNZ row; \
+	STRIPE(row, done); \
 done: \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_d(AX), AX; \
@@ -286,6 +311,7 @@ row: \
 	ADDQ $size, DI; \
 	DECQ CX; \
 	JNZ row; \
+	STRIPE(row, done); \
 done: \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_d(AX), AX; \

@@ -70,14 +70,18 @@ func (d *Decoder) readEscapes(f Layout, top uint, escapes []byte, n int) {
 		d.low, d.high = d.low[:size], d.high[:size]
 	}
 	shift, size := f.shift(top), (n+7)/8
-	low, high := d.low[:n], d.high[:n]
-	for i, exp := range escapes[:n] {
-		v := uint16(exp) << top
+	for i := 0; i < n; i += 8 {
+		var bits [MaxTop]uint16 // of eight escapes
 		for b := range int(top) {
-			v |= uint16(escapes[n+b*size+i>>3]>>(i&7)&1) << b
+			bits[b] = uint16(escapes[n+b*size+i/8])
 		}
-		v <<= shift
-		low[i], high[i] = uint8(v), uint8(v>>8)
+		exps := escapes[i:min(i+8, n)]
+		low, high := d.low[i:][:len(exps)], d.high[i:][:len(exps)]
+		for k, exp := range exps {
+			v := uint16(exp)<<top | bits[0]>>k&1 | bits[1]>>k&1<<1 | bits[2]>>k&1<<2
+			v <<= shift
+			low[k], high[k] = uint8(v), uint8(v>>8)
+		}
 	}
 }
 
