@@ -11,6 +11,7 @@ import (
 type Decoder struct {
 	prologue *Prologue
 	impl     *kernel.Impl
+	past     bool // see DecodeTo
 	rans     kernel.Decoder
 	segs     []segment
 	inline   [maxClasses]kernel.Table // of the payload
@@ -21,7 +22,6 @@ type Decoder struct {
 	cut      [3][]byte
 	planeBuf [4][]byte
 	inner    []byte // what a payload within a payload decodes to
-	whole    []byte // of DecodeTo
 }
 
 // NewDecoder returns a decoder for the chunks that follow p.
@@ -57,18 +57,11 @@ func (d *Decoder) Decode(dst, chunk []byte) error {
 }
 
 // DecodeTo is Decode for a dst that is part of memory much larger than the caches:
-// the chunk is decoded and checked in cache, and stored past it. When the error
-// is not nil, dst is as it was.
+// where it can, it stores past them.
 func (d *Decoder) DecodeTo(dst, chunk []byte) error {
-	d.whole = resize(d.whole, min(len(dst), MaxChunk))
-	if len(dst) != len(d.whole) {
-		return corrupt(8, "chunk cannot decode to %d bytes", len(dst))
-	}
-	if err := d.Decode(d.whole, chunk); err != nil {
-		return err
-	}
-	d.impl.Copy(dst, d.whole)
-	return nil
+	d.past = true
+	defer func() { d.past = false }()
+	return d.Decode(dst, chunk)
 }
 
 // ParseChunk reads the header at the start of chunk, without its place in the

@@ -421,7 +421,7 @@ func (d *Decoder) merge(dst []byte, f kernel.Layout, top uint, packed []byte, pl
 	if len(d.segs) > 1 {
 		return d.mergeSegments(dst, f, top, packed, planes)
 	}
-	if err := d.rans.Elements(dst, f, &d.segs[0].model, packed, planes, false); err != nil {
+	if err := d.rans.Elements(dst, f, &d.segs[0].model, packed, planes, d.past); err != nil {
 		return err
 	}
 	return d.rans.Close()
