@@ -236,6 +236,12 @@ func features(c *Chunk, chunk []byte) (list []string) {
 		for i := range int(payload[0]) {
 			list = append(list, fmt.Sprintf("field of method %d", payload[1+i*fieldHeader+2]))
 		}
+	case Context:
+		list = append(list, fmt.Sprintf("context of layout %d, %d groups, flags %d", payload[0], payload[1], payload[4]))
+		for i := range 4 {
+			list = append(list, fmt.Sprintf("context plane %d of mode %d", i, payload[2]>>(2*i)&3),
+				fmt.Sprintf("context plane %d of mode %d", 4+i, payload[3]>>(2*i)&3))
+		}
 	case Widened:
 		list = append(list, fmt.Sprintf("widened of kind %d", payload[0]), fmt.Sprintf("widened of method %d", payload[1]))
 	}
@@ -266,6 +272,18 @@ func wanted() (list []string) {
 	}
 	for i := range maxFields {
 		list = append(list, fmt.Sprintf("%d fields", i+1))
+	}
+	for id := layoutBF16; id <= layoutE5M2; id++ {
+		for i := range 4 {
+			list = append(list, fmt.Sprintf("context of layout %d, %d groups, flags %d", id, 1+i%2, i/2))
+		}
+	}
+	for plane := range 8 {
+		for mode := range 3 {
+			if plane != 3 { // byte plane 2 is of rests that no layout has
+				list = append(list, fmt.Sprintf("context plane %d of mode %d", plane, mode))
+			}
+		}
 	}
 	for kind := range widenings {
 		list = append(list, fmt.Sprint("widened of kind ", kind))

@@ -8,9 +8,9 @@ import (
 
 func vectors() []vector {
 	return slices.Concat(
-		good(), goodRANS(), goodSegments(), goodClasses(), goodFields(), goodWidened(),
+		good(), goodRANS(), goodSegments(), goodClasses(), goodFields(), goodWidened(), goodContext(),
 		badPrologue(), badTables(), badHeader(), badTrailer(), badOrder(),
-		badPayload(), badZstd(), badRANS(), badPlanes(), badSegments(), badClasses(), badFields(), badWidened(),
+		badPayload(), badZstd(), badRANS(), badPlanes(), badSegments(), badClasses(), badFields(), badWidened(), badContext(),
 	)
 }
 

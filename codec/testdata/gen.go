@@ -22,7 +22,7 @@ import (
 var le = binary.LittleEndian
 
 // The ids of methods.
-const raw, constant, zstd, rans, fields, widened, trailerID = 0, 1, 2, 3, 4, 8, 255
+const raw, constant, zstd, rans, fields, context, widened, trailerID = 0, 1, 2, 3, 4, 5, 8, 255
 
 // The ids of the dtypes that cases name.
 const (
