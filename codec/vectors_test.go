@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 //go:generate go run ./testdata
@@ -334,7 +336,9 @@ func TestVectorsAreGenerated(t *testing.T) {
 		t.Skip("no go command:", err)
 	}
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), goTool, "run", "./testdata", dir)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, goTool, "run", "./testdata", dir)
 	cmd.Env = append(os.Environ(), "GOOS=", "GOARCH=", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("running the generator: %v\n%s", err, out)
