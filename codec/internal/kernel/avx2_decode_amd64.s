@@ -3,8 +3,11 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-// From lo to hi.
-#define HI (Decoder_hi-Decoder_lo)
+// What a row works on lies in the frame, at a multiple of 64 bytes: vectors that
+// cross a line are slow to read back. From lo to hi, freq and root.
+#define HI 256
+#define FREQ 512
+#define ROOT 768
 
 // The rANS decoder of FORMAT.md, "Decoding", 32 lanes at a time. A row of lanes is
 // done in two passes, because in one long pass the processor sees too few lanes
@@ -18,7 +21,7 @@
 // Registers, all through a function:
 //
 //	DI  the next lanes, from 0       R10 lanes
-//	R8  lo of lane 0                 R9  expand
+//	R8  lo of lane 0, in the frame   R9  expand
 //	DX  words of find's next lanes   R11 words' end
 //	SI  stream                       R15 the last place to start a row from
 //	R12 end of the list of escapes
@@ -43,7 +46,9 @@ GLOBL avx2Three<>(SB), RODATA|NOPTR, $32
 #define SETUP                                    \
 	MOVQ         d+0(FP), BX                 \
 	MOVQ         expand+40(FP), R9           \
-	LEAQ         Decoder_lo(BX), R8          \
+	LEAQ         frame-864(SP), R8           \
+	ADDQ         $63, R8                     \
+	ANDQ         $~63, R8                    \
 	MOVQ         Decoder_lanes(BX), R10      \
 	MOVQ         words_base+8(FP), DX        \
 	MOVQ         words_len+16(FP), R11       \
@@ -55,6 +60,15 @@ GLOBL avx2Three<>(SB), RODATA|NOPTR, $32
 	MOVQ         (Decoder_stream+8)(BX), R15 \
 	ADDQ         SI, R15                     \
 	SUBQ         R10, R15                    \
+	XORL         DI, DI                      \
+states:                                          \
+	VMOVDQU      Decoder_lo(BX)(DI*1), Y0    \
+	VMOVDQU      Decoder_hi(BX)(DI*1), Y1    \
+	VMOVDQU      Y0, (R8)(DI*1)              \
+	VMOVDQU      Y1, HI(R8)(DI*1)            \
+	ADDQ         $32, DI                     \
+	CMPQ         DI, R10                     \
+	JNE          states                      \
 	MOVQ         t+32(FP), AX
 
 // SLOTS sets Y11 to the slots of 32 lanes, for signed comparison, and Y12 to where
@@ -102,9 +116,9 @@ label:                              \
 // its part of the mask has bits.
 #define RENEW                                   \
 	VMOVDQU     (R8)(DI*1), Y8              \
-	VPAND       freq-256(SP)(DI*1), Y6, Y10 \
+	VPAND       FREQ(R8)(DI*1), Y6, Y10 \
 	VPAND       HI(R8)(DI*1), Y6, Y11       \
-	VPANDN      freq-256(SP)(DI*1), Y6, Y12 \
+	VPANDN      FREQ(R8)(DI*1), Y6, Y12 \
 	VPANDN      HI(R8)(DI*1), Y6, Y13       \
 	VPMULHUW    Y10, Y11, Y10               \
 	VPMULLW     Y12, Y13, Y12               \
@@ -152,6 +166,15 @@ label:                              \
 	SHRQ $1, DX                   \
 	MOVQ DX, n+56(FP)             \
 	MOVQ d+0(FP), BX              \
+	XORL DI, DI                   \
+back:                                 \
+	VMOVDQU (R8)(DI*1), Y0        \
+	VMOVDQU HI(R8)(DI*1), Y1      \
+	VMOVDQU Y0, Decoder_lo(BX)(DI*1) \
+	VMOVDQU Y1, Decoder_hi(BX)(DI*1) \
+	ADDQ    $32, DI               \
+	CMPQ    DI, R10               \
+	JNE     back                  \
 	SUBQ Decoder_stream(BX), SI   \
 	MOVQ SI, used+64(FP)          \
 	SUBQ Decoder_escaped(BX), R12 \
@@ -171,10 +194,10 @@ label:                              \
 //
 // In find, Y0 and Y1 are tree.nodes, Y2 to Y9 freq, start, wlow and whigh, Y10
 // escapes. In renew, Y6 are the high bytes of words and Y7 is zero.
-TEXT ·decodeWideAVX2(SB), NOSPLIT, $288-80
+TEXT ·decodeWideAVX2(SB), 0, $864-80
 	SETUP
 	VPBROADCASTB   tree_root(AX), Y15
-	VMOVDQU        Y15, root-288(SP)
+	VMOVDQU        Y15, ROOT(R8)
 	VBROADCASTI128 tree_nodes(AX), Y0
 	VBROADCASTI128 (tree_nodes+16)(AX), Y1
 	VBROADCASTI128 tree_freq(AX), Y2
@@ -185,7 +208,7 @@ TEXT ·decodeWideAVX2(SB), NOSPLIT, $288-80
 	JMP            wideRow
 
 wideFind:
-	SLOTS(root-288(SP))
+	SLOTS(ROOT(R8))
 	BRANCH
 	BRANCH
 	BRANCH
@@ -197,7 +220,7 @@ wideFind:
 	VPSUBB         Y14, Y11, Y11
 	VMOVDQU        Y11, (R8)(DI*1)
 	PICK(Y2, Y3, Y14, Y15)
-	VMOVDQU        Y14, freq-256(SP)(DI*1)
+	VMOVDQU        Y14, FREQ(R8)(DI*1)
 	PICK(Y6, Y7, Y14, Y15)
 	PICK(Y8, Y9, Y11, Y15)
 	WORDS(Y14, Y11, Y15)
@@ -245,7 +268,7 @@ wideEscapes:
 //
 // In find, Y0 to Y4 are tree.nodes, freq, start, wlow and whigh, Y5 escapes; Y6
 // and Y7 are those of renew.
-TEXT ·decodeNarrowAVX2(SB), NOSPLIT, $256-80
+TEXT ·decodeNarrowAVX2(SB), 0, $864-80
 	SETUP
 	VBROADCASTI128 tree_nodes(AX), Y0
 	VBROADCASTI128 tree_freq(AX), Y1
@@ -270,7 +293,7 @@ narrowFind:
 	VPSUBB    Y14, Y11, Y11
 	VMOVDQU   Y11, (R8)(DI*1)
 	VPSHUFB   Y12, Y1, Y14
-	VMOVDQU   Y14, freq-256(SP)(DI*1)
+	VMOVDQU   Y14, FREQ(R8)(DI*1)
 	VPSHUFB   Y12, Y3, Y13
 	VPSHUFB   Y12, Y4, Y14
 	WORDS(Y13, Y14, Y12)
