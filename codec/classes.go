@@ -24,28 +24,46 @@ func (e *Encoder) plan(id layoutID, src []byte, g Geometry) coding {
 	f := layoutTable[id]
 	n := f.Elements(len(src))
 	sample := n >= sampled && f.Sign == 1
-	clear(e.hist[:])
-	e.samples[0] = appendSample(e.samples[0][:0], src, 0, sample)
-	kernel.Count(&e.hist, f, e.samples[0])
-	model, cost := chooseModel(&e.hist, f, n, sample)
-	s := segment{elements: n, id: -1}
-	best := coding{layout: id, size: ransSize(cost, n)}
+	var all candidate // one table for all; no bits yet
+	best := coding{layout: id, segs: []segment{{elements: n, id: -1}}}
 	for _, m := range divisions(f, n, g) {
-		tables, cost := e.classTables(&m, f, src, model.top, sample)
-		if tables == nil {
+		hists := e.classes(&m, f, src, sample)
+		if hists == nil {
 			continue
 		}
-		cost += int64(len(m.Classes)*classBits(len(tables))+5*8)*costOne + int64(n)*int64(f.RestBits(model.top))*costOne
+		if all.total == 0 {
+			sum := new(kernel.Histogram)
+			for i := range hists {
+				for v, c := range hists[i] {
+					sum[v] += c
+				}
+			}
+			all, best.size = oneTable(sum, f, n, sample)
+		}
+		tables, sum := classTables(hists, f, all.top, sample)
+		cost := sum.cost(n) + int64(len(m.Classes)*classBits(len(tables))+5*8)*costOne + int64(n)*int64(f.RestBits(all.top))*costOne
 		if size := ransSize(cost, n); size < best.size {
 			m.Tables = tables
-			s.model, best.size = m, size
+			best.segs[0].model, best.size = m, size
 		}
 	}
-	if s.model.Tables == nil {
-		s.model.Tables = []*kernel.Table{model.table()}
+	if all.total == 0 {
+		e.samples[0] = appendSample(e.samples[0][:0], src, 0, sample)
+		h := new(kernel.Histogram)
+		kernel.Count(h, f, e.samples[0])
+		all, best.size = oneTable(h, f, n, sample)
 	}
-	best.segs = []segment{s}
+	if best.segs[0].model.Tables == nil {
+		best.segs[0].model.Tables = []*kernel.Table{all.table()}
+	}
 	return best
+}
+
+// oneTable is the best table for what is counted in h, and the size of n elements
+// that are coded with it.
+func oneTable(h *kernel.Histogram, f kernel.Layout, n int, sample bool) (candidate, int) {
+	c, cost := chooseModel(h, f, n, sample)
+	return c, ransSize(cost, n)
 }
 
 // divisions are the ways in which n elements may be divided in stripes: models
@@ -68,10 +86,9 @@ func divisions(f kernel.Layout, n int, g Geometry) []kernel.Model {
 	return []kernel.Model{m}
 }
 
-// classTables puts the stripes of m into classes by scale and makes a table for
-// each. It returns them and the cost of coding src with them, or no tables if all
-// stripes have about the same scale.
-func (e *Encoder) classTables(m *kernel.Model, f kernel.Layout, src []byte, top uint, sample bool) (tables []*kernel.Table, cost int64) {
+// classes puts the stripes of m into classes by scale and counts the symbols of
+// each. It returns no histograms if all stripes have about the same scale.
+func (e *Encoder) classes(m *kernel.Model, f kernel.Layout, src []byte, sample bool) []kernel.Histogram {
 	n := f.Elements(len(src))
 	e.scales = resize(e.scales, (n+m.Skip+m.Stripe-1)/m.Stripe)
 	for i := range e.scales {
@@ -80,7 +97,7 @@ func (e *Encoder) classTables(m *kernel.Model, f kernel.Layout, src []byte, top 
 	}
 	classes, count := classify(e.scales)
 	if count < 2 {
-		return nil, 0
+		return nil
 	}
 	m.Classes = classes
 	for c := range e.samples[:count] {
@@ -89,20 +106,27 @@ func (e *Encoder) classTables(m *kernel.Model, f kernel.Layout, src []byte, top 
 	for i, c := range classes {
 		e.samples[c] = appendSample(e.samples[c], stripe(m, f, src, i), i, sample)
 	}
-	var sum candidate
-	for c := range e.samples[:count] {
-		clear(e.hist[:])
-		kernel.Count(&e.hist, f, e.samples[c])
+	hists := e.hists[:count]
+	for c := range hists {
+		clear(hists[c][:])
+		kernel.Count(&hists[c], f, e.samples[c])
 		if len(e.samples[c]) == 0 { // too rare for the sample: code what may come
-			e.hist[0]++
+			hists[c][0]++
 		}
-		t := chooseSymbols(e.hist.Fold(f.TopLimit(), top), top, sample)
-		tables = append(tables, t.table())
-		sum.total += t.total
-		sum.bits += t.bits
-		sum.side += t.side
 	}
-	return tables, sum.cost(n)
+	return hists
+}
+
+// classTables makes a table for each histogram, and says what they cost together.
+func classTables(hists []kernel.Histogram, f kernel.Layout, top uint, sample bool) (tables []*kernel.Table, cost candidate) {
+	for i := range hists {
+		t := chooseSymbols(hists[i].Fold(f.TopLimit(), top), top, sample)
+		tables = append(tables, t.table())
+		cost.total += t.total
+		cost.bits += t.bits
+		cost.side += t.side
+	}
+	return tables, cost
 }
 
 // sampled is the number of elements from which only an eighth of them is counted:
