@@ -2,7 +2,6 @@ package codec
 
 import (
 	"encoding/binary"
-	"sync"
 
 	"github.com/oras-bsm/oras-bsm/codec/internal/kernel"
 )
@@ -19,13 +18,6 @@ const (
 // Bits of the flags of a context payload.
 const contextSigned = 1
 
-// contextEncoders and contextDecoders hold the scratch memory of the method, half
-// a megabyte: few chunks need it at a time.
-var (
-	contextEncoders = sync.Pool{New: func() any { return new(contextFit) }}
-	contextDecoders = sync.Pool{New: func() any { return new(contextDecoder) }}
-)
-
 // encodeContext appends the payload of src, elements of layout id, to dst. It
 // returns dst as it is if there is no model for it.
 func (e *Encoder) encodeContext(dst []byte, id layoutID, src []byte, g Geometry) []byte {
@@ -34,8 +26,10 @@ func (e *Encoder) encodeContext(dst []byte, id layoutID, src []byte, g Geometry)
 	if n < contextElements || f.Sign == 0 || top < 2 {
 		return dst
 	}
-	fit := contextEncoders.Get().(*contextFit)
-	defer contextEncoders.Put(fit)
+	if e.fit == nil { // megabytes, which level default does without
+		e.fit = new(contextFit)
+	}
+	fit := e.fit
 	r := e.split(f.Signed(), top, src)
 	fit.impl = e.impl
 	m := fit.model(f, r.vals, g)
@@ -122,8 +116,10 @@ type contextDecoder struct {
 }
 
 func decodeContext(d *Decoder, dst []byte, _ int, b []byte) error {
-	c := contextDecoders.Get().(*contextDecoder)
-	defer contextDecoders.Put(c)
+	if d.context == nil { // half a megabyte, which few layers need
+		d.context = new(contextDecoder)
+	}
+	c := d.context
 	p := &payload{b: b}
 	h, err := p.take(contextHeader, "context header")
 	if err != nil {

@@ -21,6 +21,7 @@ type Decoder struct {
 	planes   [3][]byte
 	cut      [3][]byte
 	planeBuf [4][]byte
+	context  *contextDecoder
 	inner    []byte // what a payload within a payload decodes to
 }
 

@@ -21,6 +21,7 @@ type Encoder struct {
 
 	narrow  []byte // of narrowed
 	plane   []byte // of appendFields
+	fit     *contextFit
 	hists   [8]kernel.Histogram
 	scales  []int
 	samples [8][]byte
