@@ -24,6 +24,7 @@ test-all: check # and the slow tests, and the codec on other CPUs
 	GOARCH=arm64 go vet ./...
 	GOARCH=386 CGO_ENABLED=0 go test -run 'Pinned|Vectors' ./codec
 	! command -v qemu-aarch64-static || GOARCH=arm64 CGO_ENABLED=0 go test -exec qemu-aarch64-static -run 'Pinned|Vectors' ./codec
+	! command -v qemu-aarch64-static || GOARCH=arm64 CGO_ENABLED=0 go test -exec qemu-aarch64-static -run 'RANS|Elements|SplitMerge|Copy' ./codec/internal/kernel
 
 race:
 	go test -race -short ./codec/... ./mediatypes/... ./oci/... ./cmd/...
