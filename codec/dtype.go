@@ -79,7 +79,7 @@ type dtypeInfo struct {
 	width int // bytes of an element, or of a block; 1 for dtypes narrower than a byte
 
 	// try are the layouts that the encoder tries, the one it expects first. For
-	// a float it is the only one, and small tensors share tables for it.
+	// floats and I8 it is the only one, and small tensors share tables for it.
 	try []layoutID
 
 	// fields are the sizes in bytes of the parts of an element that are better
@@ -99,7 +99,7 @@ var dtypeTable = [dtypes]dtypeInfo{
 	Bytes:       {"bytes", 1, tryFloats, nil},
 	BOOL:        {"BOOL", 1, tryBytes, nil},
 	U8:          {"U8", 1, tryBytes, nil},
-	I8:          {"I8", 1, tryBytes, nil},
+	I8:          {"I8", 1, tryBytes[:1], nil},
 	F8_E4M3:     {"F8_E4M3", 1, []layoutID{layoutE4M3}, nil},
 	F8_E5M2:     {"F8_E5M2", 1, []layoutID{layoutE5M2}, nil},
 	F8_E8M0:     {"F8_E8M0", 1, tryBytes, nil},
@@ -146,10 +146,10 @@ var dtypeTable = [dtypes]dtypeInfo{
 	NVFP4:       {"NVFP4", 36, nil, []int{4, 32}},
 }
 
-// shares reports whether small tensors of d share tables: it is a float.
+// shares reports whether small tensors of d share tables: there is one layout for it.
 func (d Dtype) shares() bool {
 	try := dtypeTable[d].try
-	return len(try) == 1 && try[0] <= layoutE5M2
+	return len(try) == 1 && try[0] <= layoutByte
 }
 
 // layout is the layout of a dtype that shares.

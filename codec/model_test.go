@@ -190,7 +190,7 @@ func TestSharedTablesParse(t *testing.T) {
 		}
 		for _, id := range ids {
 			top := tables.list[id].table[0].Top
-			if p.table(id, d.layout(), top) == nil || p.table(id, d.layout(), top+1) != nil || p.table(id, layoutByte, top) != nil {
+			if p.table(id, d.layout(), top) == nil || p.table(id, d.layout(), top+1) != nil || p.table(id, layoutNibble, top) != nil {
 				t.Errorf("table %d is not for %v alone", id, d)
 			}
 			if tables.list[id].table[0].Freqs[0] == 0 {

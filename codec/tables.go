@@ -13,8 +13,8 @@ const (
 	maxTables     = 255
 	maxTableBytes = 64 << 10
 	// maxPerLayout is the largest number of tables that are made for a layout:
-	// those of all five that share fit in a prologue.
-	maxPerLayout = 40
+	// those of all six that share fit in a prologue.
+	maxPerLayout = 36
 	// maxSamples bounds the memory of a TableBuilder; tensors beyond it use the
 	// tables made for the others.
 	maxSamples = 4096
