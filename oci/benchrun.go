@@ -88,7 +88,7 @@ func (b *bench) load(ctx context.Context, s *sample) error {
 			c := &benchChunk{cut: &t.cuts[i], layer: layer}
 			end := at + c.length
 			c.src, c.dst = b.src[at:end], b.dst[at:end]
-			if c.sizes, err = c.load(c.src); err != nil {
+			if c.sizes, err = c.fill(c.src, (*piece).load); err != nil {
 				return err
 			}
 			full := room + c.length + codec.HeaderSize
@@ -98,21 +98,6 @@ func (b *bench) load(ctx context.Context, s *sample) error {
 		}
 	}
 	return nil
-}
-
-// load fills b with the bytes of c. sizes are the lengths of the pieces.
-func (c *cut) load(b []byte) (sizes []int, err error) {
-	for _, p := range c.pieces {
-		n := int(p.length)
-		if !c.shared {
-			n = int(c.length)
-		}
-		if err := p.in.readAt(b[:n], p.offset+c.offset); err != nil {
-			return nil, err
-		}
-		b, sizes = b[n:], append(sizes, n)
-	}
-	return sizes, nil
 }
 
 // Rounds of a measurement: at least few, unless that takes very long.
@@ -173,11 +158,7 @@ func (b *bench) workers(level codec.Level, impl string) ([]*worker, error) {
 }
 
 func (w *worker) encodeChunk(c *benchChunk) (err error) {
-	if c.shared {
-		c.encoded, err = w.enc.EncodeShared(c.room, c.dtype, c.src, c.sizes, c.layer.tables)
-	} else {
-		c.encoded, err = w.enc.Encode(c.room, c.dtype, c.src, c.geometry())
-	}
+	c.encoded, err = w.encode(c.room, c.cut, c.src, c.sizes, c.layer.tables)
 	return err
 }
 

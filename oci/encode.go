@@ -115,7 +115,7 @@ func sharedTables(ctx context.Context, cuts []cut) (*codec.Tables, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if err := p.in.readAt((*buf)[:p.length], p.offset); err != nil {
+			if err := p.load((*buf)[:p.length], 0); err != nil {
 				return nil, err
 			}
 			b.Add(c.dtype, (*buf)[:p.length])
@@ -124,26 +124,34 @@ func sharedTables(ctx context.Context, cuts []cut) (*codec.Tables, error) {
 	return b.Build(), nil
 }
 
-// read fills b with the bytes of c and checks that they are those that were
-// hashed. sizes are the lengths of the pieces.
-func (c *cut) read(b []byte) (sizes []int, err error) {
-	at := 0
+// share is how many of the bytes of c are of p, one of its pieces.
+func (c *cut) share(p *piece) int64 {
+	if c.shared {
+		return p.length
+	}
+	return c.length
+}
+
+// fill fills b with the bytes of c, those of each piece with read: (*piece).read
+// or (*piece).load. sizes are the shares of the pieces.
+func (c *cut) fill(b []byte, read func(p *piece, b []byte, offset int64) error) (sizes []int, err error) {
 	for _, p := range c.pieces {
-		n := int(p.length)
-		if !c.shared {
-			n = int(c.length)
-		}
-		if err := p.read(b[at:at+n], c.offset); err != nil {
+		n := int(c.share(p))
+		if err := read(p, b[:n], c.offset); err != nil {
 			return nil, err
 		}
-		sizes = append(sizes, n)
-		at += n
+		b, sizes = b[n:], append(sizes, n)
 	}
 	return sizes, nil
 }
 
-// read fills b with the bytes of p from offset on, and checks the sums of all
-// that they are part of.
+// load fills b with the bytes of p from offset on.
+func (p *piece) load(b []byte, offset int64) error {
+	return p.in.readAt(b, p.offset+offset)
+}
+
+// read is load that checks the bytes to be those that were hashed: it reads and
+// checks all of each stretch of readSize that they are part of.
 func (p *piece) read(b []byte, offset int64) error {
 	f, err := p.in.open()
 	if err != nil {
@@ -184,17 +192,12 @@ func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prolo
 	defer buffers.Put(back)
 
 	src := (*in)[:c.length]
-	sizes, err := c.read(src)
+	sizes, err := c.fill(src, (*piece).read)
 	if err != nil {
 		return nil, err
 	}
 	out := buffers.Get().(*[]byte)
-	var chunk []byte
-	if c.shared {
-		chunk, err = k.enc.EncodeShared((*out)[:0], c.dtype, src, sizes, tables)
-	} else {
-		chunk, err = k.enc.Encode((*out)[:0], c.dtype, src, c.geometry())
-	}
+	chunk, err := k.encode((*out)[:0], c, src, sizes, tables)
 	if err != nil {
 		return nil, c.fail(err)
 	}
@@ -206,6 +209,15 @@ func (w *layerWriter) encode(c *cut, tables *codec.Tables, prologue *codec.Prolo
 	}
 	*out = chunk
 	return out, nil
+}
+
+// encode appends to dst the chunk of c, whose bytes are src and whose pieces have
+// these sizes.
+func (k *worker) encode(dst []byte, c *cut, src []byte, sizes []int, tables *codec.Tables) ([]byte, error) {
+	if c.shared {
+		return k.enc.EncodeShared(dst, c.dtype, src, sizes, tables)
+	}
+	return k.enc.Encode(dst, c.dtype, src, c.geometry())
 }
 
 func (c *cut) fail(err error) error {
@@ -240,10 +252,7 @@ func (w *layerWriter) write(ctx context.Context, g *group, c *cut, tables *codec
 	w.cur.chunks = append(w.cur.chunks, chunk)
 	at := chunk.DecodedOffset
 	for _, p := range c.pieces {
-		n := p.length
-		if !c.shared {
-			n = c.length
-		}
+		n := c.share(p)
 		p.place = appendSegment(p.place, mediatypes.Segment{Layer: len(w.layers), Offset: at, Length: n})
 		at += n
 		if p.tensor != nil {

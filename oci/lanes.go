@@ -23,8 +23,7 @@ type message struct {
 }
 
 // readSize is how much is read and hashed at a time: so little that it is still in
-// the core's cache when it is hashed. Each lane has this much of one buffer, and
-// every codec.Dtype.ChunkSize is a multiple.
+// the core's cache when it is hashed. Each lane has this much of one buffer.
 const readSize = 4 << 20 / multihash.Lanes
 
 // hashMessages starts up to workers goroutines in g that hash msgs, each of them
