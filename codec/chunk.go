@@ -73,7 +73,7 @@ func parseHeader(b []byte) (Chunk, error) {
 		return Chunk{}, unsupported("chunk has unknown flags %#x", b[2:4])
 	case c.Method == trailerMethod:
 		return c, nil
-	case int(c.Method) >= len(methods) || methods[c.Method] == nil:
+	case c.Method.decode() == nil:
 		return Chunk{}, unsupported("method %d", c.Method)
 	case c.Dtype >= dtypes:
 		return Chunk{}, unsupported("dtype %d", c.Dtype)

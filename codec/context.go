@@ -134,8 +134,8 @@ func decodeContext(d *Decoder, dst []byte, _ int, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(p.b) != 0 {
-		return corrupt(int64(p.at), "%d bytes follow the last plane", len(p.b))
+	if err := p.end("plane"); err != nil {
+		return err
 	}
 	if err := c.merge(d, dst, f, packed, planes); err != nil {
 		return &CorruptError{Offset: contextHeader, Reason: "context chunk", Err: err}

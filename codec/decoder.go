@@ -48,7 +48,7 @@ func (d *Decoder) Decode(dst, chunk []byte) error {
 	if c.Decoded != len(dst) {
 		return corrupt(8, "chunk decodes to %d bytes, %d are expected", c.Decoded, len(dst))
 	}
-	if err := methods[c.Method](d, dst, c.Dtype.Width(), chunk[HeaderSize:]); err != nil {
+	if err := c.Method.decode()(d, dst, c.Dtype.Width(), chunk[HeaderSize:]); err != nil {
 		return at(HeaderSize, err)
 	}
 	if xxh3.Hash(dst) != c.Hash {

@@ -19,7 +19,7 @@ type Encoder struct {
 	parts parts
 	hist  kernel.Histogram
 
-	narrow  []byte // of narrowed
+	narrow  []byte // of appendWidened
 	plane   []byte // of appendFields
 	fit     *contextFit
 	hists   [8]kernel.Histogram
@@ -36,16 +36,17 @@ func (e *Encoder) Encode(dst []byte, d Dtype, src []byte, g Geometry) ([]byte, e
 	if err := checkChunk(d, len(src)); err != nil {
 		return nil, err
 	}
-	at := len(dst)
-	dst = append(dst, make([]byte, HeaderSize)...)
-	method, dst := e.appendBest(dst, d, src, g)
-	finishChunk(dst[at:], method, d, src)
-	return dst, nil
+	return appendChunk(dst, d, src, func(dst []byte) (Method, []byte) {
+		return e.appendBest(dst, d, src, g)
+	}), nil
 }
 
-// finishChunk writes the header of a chunk whose payload is there.
-func finishChunk(chunk []byte, method Method, d Dtype, src []byte) {
-	putHeader(chunk, method, d, len(chunk)-HeaderSize, len(src), xxh3.Hash(src))
+// appendChunk appends a chunk that holds src: a header and what payload appends.
+func appendChunk(dst []byte, d Dtype, src []byte, payload func(dst []byte) (Method, []byte)) []byte {
+	at := len(dst)
+	method, dst := payload(append(dst, make([]byte, HeaderSize)...))
+	putHeader(dst[at:], method, d, len(dst)-at-HeaderSize, len(src), xxh3.Hash(src))
+	return dst
 }
 
 // appendBest appends the smallest payload for src, elements of dtype d.
@@ -158,11 +159,9 @@ func (e *Encoder) EncodeShared(dst []byte, d Dtype, src []byte, sizes []int, tab
 	if c.size >= len(src) {
 		c = coding{size: len(src)}
 	}
-	at := len(dst)
-	dst = append(dst, make([]byte, HeaderSize)...)
-	method, dst := e.appendSmallest(dst, src, c, Geometry{})
-	finishChunk(dst[at:], method, d, src)
-	return dst, nil
+	return appendChunk(dst, d, src, func(dst []byte) (Method, []byte) {
+		return e.appendSmallest(dst, src, c, Geometry{})
+	}), nil
 }
 
 // ransSize is the expected size of a rANS payload whose model costs cost.
@@ -176,7 +175,7 @@ const zstdMargin = 64
 
 // tryZstd returns src as a zstd payload if that has fewer than size bytes.
 func (e *Encoder) tryZstd(src []byte, size int) []byte {
-	if !e.worthZstd(src, size) {
+	if !worthZstd(src, size) {
 		return nil
 	}
 	if z := appendZstd(nil, e.level, src); len(z) < size {
@@ -191,7 +190,7 @@ const sampleSize = 16 << 10
 // worthZstd reports whether zstd may encode src in less than size bytes. What is
 // short is always worth it; of what is long, three samples are compressed, at
 // first quickly, and if that leaves a doubt as well as the whole would be.
-func (e *Encoder) worthZstd(src []byte, size int) bool {
+func worthZstd(src []byte, size int) bool {
 	if len(src) <= 8*sampleSize {
 		return true
 	}

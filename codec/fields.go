@@ -121,8 +121,5 @@ func decodeFields(d *Decoder, dst []byte, _ int, b []byte) error {
 		scatter(dst, d.inner, from, w, width)
 		from += w
 	}
-	if len(p.b) != 0 {
-		return corrupt(int64(p.at), "%d bytes follow the last field", len(p.b))
-	}
-	return nil
+	return p.end("field")
 }

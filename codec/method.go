@@ -31,13 +31,25 @@ func init() {
 	}
 }
 
-// decodeInner decodes a payload that is part of another one: of any method but
-// those that have such parts themselves.
+// decode returns how m is decoded, or nil if it is not.
+func (m Method) decode() decodeFunc {
+	if int(m) >= len(methods) {
+		return nil
+	}
+	return methods[m]
+}
+
+// decodeInner decodes a payload that is part of another one, of any method but
+// those that have such parts themselves, into scratch memory: that is read next,
+// and belongs in the caches, whatever holds for the chunk.
 func (d *Decoder) decodeInner(dst []byte, m Method, width int, payload []byte) error {
-	if m >= Fields && m != Context || int(m) >= len(methods) || methods[m] == nil {
+	decode := m.decode()
+	if decode == nil || m >= Fields && m != Context {
 		return unsupported("method %d within another", m)
 	}
-	return methods[m](d, dst, width, payload)
+	defer func(past bool) { d.past = past }(d.past)
+	d.past = false
+	return decode(d, dst, width, payload)
 }
 
 func unsupported(format string, args ...any) error {

@@ -155,7 +155,7 @@ func (e *Encoder) appendPlane(dst, plane []byte) ([]byte, byte) {
 	if constant(plane, 1) {
 		return append(dst, plane[0]), planeConstant
 	}
-	if e.worthZstd(plane, len(plane)*15/16) {
+	if worthZstd(plane, len(plane)*15/16) {
 		at := len(dst)
 		z := appendZstd(append(dst, 0, 0, 0, 0), e.level, plane)
 		if size := len(z) - at - 4; size+4 < len(plane) {
@@ -190,6 +190,14 @@ func (p *payload) take(n int, what string) ([]byte, error) {
 	return b, nil
 }
 
+// end checks that nothing follows the last of what the payload is made of.
+func (p *payload) end(last string) error {
+	if len(p.b) != 0 {
+		return corrupt(int64(p.at), "%d bytes follow the last %s", len(p.b), last)
+	}
+	return nil
+}
+
 func decodeRANS(d *Decoder, dst []byte, _ int, b []byte) error {
 	p := &payload{b: b}
 	h, err := p.take(ransHeader, "rans header")
@@ -215,8 +223,8 @@ func decodeRANS(d *Decoder, dst []byte, _ int, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(p.b) != 0 {
-		return corrupt(int64(p.at), "%d bytes follow the last plane", len(p.b))
+	if err := p.end("plane"); err != nil {
+		return err
 	}
 	if err := d.merge(dst, f, top, packed, planes); err != nil {
 		return &CorruptError{Offset: ransHeader, Reason: "rans chunk", Err: err}

@@ -121,7 +121,7 @@ func downF32F16(dst, src []byte) (out []byte, ok bool) {
 
 func upF16F32(dst, src []byte) int {
 	t := tableF16F32()
-	for i := 0; len(src) >= 2 && len(dst) >= 4; i++ {
+	for len(src) >= 2 && len(dst) >= 4 {
 		binary.LittleEndian.PutUint32(dst, t[binary.LittleEndian.Uint16(src)])
 		dst, src = dst[4:], src[2:]
 	}
@@ -173,8 +173,8 @@ func upF32F64(dst, src []byte) int {
 	return -1
 }
 
-// appendWidened appends the payload of src as a widened narrower dtype; ok is
-// false if its elements were not all made from one.
+// appendWidened appends the payload of src, which is not constant, as a widened
+// narrower dtype; ok is false if its elements were not all made from one.
 func (e *Encoder) appendWidened(dst []byte, d Dtype, src []byte, g Geometry) (out []byte, ok bool) {
 	for kind := range widenings {
 		w := &widenings[kind]
@@ -188,19 +188,14 @@ func (e *Encoder) appendWidened(dst []byte, d Dtype, src []byte, g Geometry) (ou
 		e.narrow = b
 		at := len(dst)
 		dst = append(dst, byte(kind), 0)
-		var method Method
-		if constant(b, w.narrow.Width()) {
-			method, dst = Constant, append(dst, b[:w.narrow.Width()]...)
-		} else {
-			method, dst = e.appendSmallest(dst, b, e.coding(dtypeTable[w.narrow].try, b, g), g)
-		}
+		method, dst := e.appendSmallest(dst, b, e.coding(dtypeTable[w.narrow].try, b, g), g)
 		dst[at+1] = byte(method)
 		return dst, true
 	}
 	return dst, false
 }
 
-func decodeWidened(d *Decoder, dst []byte, width int, b []byte) error {
+func decodeWidened(d *Decoder, dst []byte, _ int, b []byte) error {
 	if len(b) < 2 {
 		return corrupt(0, "widened payload of %d bytes", len(b))
 	}
