@@ -2,11 +2,9 @@
 
 #include "go_asm.h"
 #include "textflag.h"
+#include "avx512_amd64.h"
 
 // The decoder: FORMAT.md, "Decoding" and "Why it is fast".
-//
-// A group is 64 lanes. Its state is two registers, the low and the high bytes.
-// Everything else about a symbol is a lookup in registers.
 //
 // Registers:
 //	DI   words of the row            R12  end of the words, less a row
@@ -39,21 +37,11 @@
 	MOVQ escaped_len+72(FP), R10; \
 	LEAQ -(2*(row+32))(R8)(R10*2), R10; \
 	MOVQ base+88(FP), R11; \
-	VMOVDQU64 (Table_symbol+0)(DX), Z0; \
-	VMOVDQU64 (Table_symbol+64)(DX), Z1; \
-	VMOVDQU64 (Table_symbol+128)(DX), Z2; \
-	VMOVDQU64 (Table_symbol+192)(DX), Z3; \
-	VMOVDQU64 Table_freq(DX), Z4; \
-	VMOVDQU64 Table_start(DX), Z5; \
-	VMOVDQU64 Table_wlow(DX), Z6; \
-	VMOVDQU64 Table_whigh(DX), Z7; \
+	TABLE(DX); \
 	MOVQ k+96(FP), R13; \
 	VMOVDQU64 (constants_interleave+0)(R13), Z8; \
 	VMOVDQU64 (constants_interleave+64)(R13), Z9; \
-	MOVL $0x00ff, AX; \
-	VPBROADCASTW AX, Z10; \
-	MOVL $1, AX; \
-	VPBROADCASTB AX, Z11
+	MASKS
 
 // RETURN gives back how far DI, SI and R8 came.
 #define RETURN \
@@ -68,44 +56,9 @@
 	VZEROUPPER
 
 // GROUP decodes one symbol in each lane of a group, whose words go to off(DI).
-//
-// Z21 becomes the symbol, Z22 f, Z23 slot - c, and Z26 and Z27 the new states,
-// f*(x>>8) + slot - c, of the even and the odd lanes. In the odd lanes the
-// factors stay in the high bytes: the high half of that product is theirs.
-// The VPTERNLOGQs are lo | Z26 & Z10 and Z26 | Z27 &^ Z10, the new low and high
-// bytes. Lanes whose new high byte is 0 shift up and take a byte of the stream.
 #define GROUP(lo, hi, off) \
-	VPMOVB2M lo, K1; \
-	VMOVDQA64 lo, Z21; \
-	VPERMI2B Z1, Z0, Z21; \
-	VMOVDQA64 lo, Z22; \
-	VPERMI2B Z3, Z2, Z22; \
-	VMOVDQU8 Z22, K1, Z21; \
-	VPERMB Z4, Z21, Z22; \
-	VPERMB Z5, Z21, Z23; \
-	VPERMB Z6, Z21, Z24; \
-	VPERMB Z7, Z21, Z25; \
-	VPSUBB Z23, lo, Z23; \
-	VPANDQ Z10, Z22, Z26; \
-	VPANDQ Z10, hi, Z28; \
-	VPMULLW Z28, Z26, Z26; \
-	VPANDNQ Z22, Z10, Z27; \
-	VPANDNQ hi, Z10, Z28; \
-	VPMULHUW Z28, Z27, Z27; \
-	VPANDQ Z10, Z23, Z28; \
-	VPADDW Z28, Z26, Z26; \
-	VPSRLW $8, Z23, Z28; \
-	VPADDW Z28, Z27, Z27; \
-	VPSLLW $8, Z27, lo; \
-	VPTERNLOGQ $0xf8, Z10, Z26, lo; \
-	VPSRLW $8, Z26, Z26; \
-	VPTERNLOGQ $0xf4, Z10, Z27, Z26; \
-	VPTESTNMB Z26, Z26, K2; \
-	VPBLENDMB lo, Z26, K2, hi; \
-	VPEXPANDB (SI), K2, lo; \
-	KMOVQ K2, AX; \
-	POPCNTQ AX, AX; \
-	ADDQ AX, SI; \
+	LOOKUP(lo); \
+	STEP(lo, hi); \
 	VPORQ Z24, Z20, Z20; \
 	VMOVDQA64 Z24, Z21; \
 	VPERMT2B Z25, Z8, Z21; \
@@ -136,14 +89,10 @@
 // func decodeRows4(d *Decoder, t *Table, words []uint16, stream []byte, escaped []uint16, base int, k *constants) (n, used, found int)
 TEXT ·decodeRows4(SB), NOSPLIT, $0-128
 	LOAD(256)
-	VMOVDQU64 (Decoder_lo+0)(BX), Z12
-	VMOVDQU64 (Decoder_lo+64)(BX), Z13
-	VMOVDQU64 (Decoder_lo+128)(BX), Z14
-	VMOVDQU64 (Decoder_lo+192)(BX), Z15
-	VMOVDQU64 (Decoder_hi+0)(BX), Z16
-	VMOVDQU64 (Decoder_hi+64)(BX), Z17
-	VMOVDQU64 (Decoder_hi+128)(BX), Z18
-	VMOVDQU64 (Decoder_hi+192)(BX), Z19
+	LOADSTATES(BX, 0, Z12, Z16)
+	LOADSTATES(BX, 1, Z13, Z17)
+	LOADSTATES(BX, 2, Z14, Z18)
+	LOADSTATES(BX, 3, Z15, Z19)
 
 row4:
 	CMPQ DI, R12
@@ -181,22 +130,17 @@ escapes4:
 	JMP  next4
 
 done4:
-	VMOVDQU64 Z12, (Decoder_lo+0)(BX)
-	VMOVDQU64 Z13, (Decoder_lo+64)(BX)
-	VMOVDQU64 Z14, (Decoder_lo+128)(BX)
-	VMOVDQU64 Z15, (Decoder_lo+192)(BX)
-	VMOVDQU64 Z16, (Decoder_hi+0)(BX)
-	VMOVDQU64 Z17, (Decoder_hi+64)(BX)
-	VMOVDQU64 Z18, (Decoder_hi+128)(BX)
-	VMOVDQU64 Z19, (Decoder_hi+192)(BX)
+	STORESTATES(BX, 0, Z12, Z16)
+	STORESTATES(BX, 1, Z13, Z17)
+	STORESTATES(BX, 2, Z14, Z18)
+	STORESTATES(BX, 3, Z15, Z19)
 	RETURN
 	RET
 
 // func decodeRows1(d *Decoder, t *Table, words []uint16, stream []byte, escaped []uint16, base int, k *constants) (n, used, found int)
 TEXT ·decodeRows1(SB), NOSPLIT, $0-128
 	LOAD(64)
-	VMOVDQU64 Decoder_lo(BX), Z12
-	VMOVDQU64 Decoder_hi(BX), Z16
+	LOADSTATES(BX, 0, Z12, Z16)
 
 row1:
 	CMPQ DI, R12
@@ -223,7 +167,6 @@ escapes1:
 	JMP  next1
 
 done1:
-	VMOVDQU64 Z12, Decoder_lo(BX)
-	VMOVDQU64 Z16, Decoder_hi(BX)
+	STORESTATES(BX, 0, Z12, Z16)
 	RETURN
 	RET

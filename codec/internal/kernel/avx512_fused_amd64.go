@@ -35,7 +35,7 @@ type fusedTable struct {
 	shiftHigh  vector
 	maskLow    vector
 	maskHigh   vector
-	interleave [2]vector // makes 64 words of their low and high bytes
+	interleave [2]vector // that of constants
 	words      [2]vector // makes 32 elements of 32 bits of their low and high words
 }
 
@@ -99,7 +99,7 @@ var fusedTables = sync.OnceValue(func() map[shape]*fusedTable {
 
 func newFusedTable(s *shape) *fusedTable {
 	b := int(s.packed)
-	k := &fusedTable{size: 8 * uint64(b)}
+	k := &fusedTable{size: 8 * uint64(b), interleave: avx512Constants.interleave}
 	mantissa := uint8(1)<<(int(s.low)%8) - 1 // mantissa bits in the top plane
 	sign := uint8(s.sign() << 7)
 	for i := range k.top {
@@ -107,7 +107,6 @@ func newFusedTable(s *shape) *fusedTable {
 		first, last := uint8(i%8*b), uint8((i%8+1)*b-8) // rotates: 64 bits
 		k.shiftLow[i], k.maskLow[i] = first, mantissa
 		k.shiftHigh[i], k.maskHigh[i] = last, sign
-		k.interleave[0][i], k.interleave[1][i] = uint8(i/2+i%2*64), uint8(32+i/2+i%2*64)
 		if i%2 == 0 {
 			k.words[0][i], k.words[1][i] = uint8(i/4+i/2%2*32), uint8(16+i/4+i/2%2*32)
 		}

@@ -2,6 +2,7 @@
 
 #include "go_asm.h"
 #include "textflag.h"
+#include "avx512_amd64.h"
 
 // The fused decoder: it decodes symbols and writes finished elements, so that
 // words never go through memory. FORMAT.md, "Decoding" and "Symbol and rest".
@@ -26,17 +27,6 @@
 //	Z31      mask for the low bytes
 //	Z21-Z28  temporary               K1-K3   temporary
 //	K4       bytes of the top plane that 64 elements take
-
-// TABLE loads a Table.
-#define TABLE(t) \
-	VMOVDQU64 (Table_symbol+0)(t), Z0; \
-	VMOVDQU64 (Table_symbol+64)(t), Z1; \
-	VMOVDQU64 (Table_symbol+128)(t), Z2; \
-	VMOVDQU64 (Table_symbol+192)(t), Z3; \
-	VMOVDQU64 Table_freq(t), Z4; \
-	VMOVDQU64 Table_start(t), Z5; \
-	VMOVDQU64 Table_wlow(t), Z6; \
-	VMOVDQU64 Table_whigh(t), Z7
 
 #define LOAD \
 	MOVQ a+0(FP), AX; \
@@ -63,53 +53,15 @@
 	MOVQ $-1, AX; \
 	BZHIQ R14, AX, AX; \
 	KMOVQ AX, K4; \
-	MOVL $0x00ff, AX; \
-	VPBROADCASTW AX, Z10; \
-	MOVL $1, AX; \
-	VPBROADCASTB AX, Z11
+	MASKS
 
 // SYMBOLS decodes one symbol in each lane of a group. Z24 and Z25 become the low
-// and the high bytes of their words.
-//
-// Z21 becomes the symbol, Z22 f, Z23 slot - c, and Z26 and Z27 the new states,
-// f*(x>>8) + slot - c, of the even and the odd lanes. In the odd lanes the
-// factors stay in the high bytes: the high half of that product is theirs.
-// The VPTERNLOGQs are lo | Z26 & Z10 and Z26 | Z27 &^ Z10, the new low and high
-// bytes. Lanes whose new high byte is 0 shift up and take a byte of the stream.
-// The words of escapes come from their list, out of line at esc.
+// and the high bytes of their words. The words of escapes come from their list,
+// out of line at esc.
 #define SYMBOLS(lo, hi, esc, back) \
-	VPMOVB2M lo, K1; \
-	VMOVDQA64 lo, Z21; \
-	VPERMI2B Z1, Z0, Z21; \
-	VMOVDQA64 lo, Z22; \
-	VPERMI2B Z3, Z2, Z22; \
-	VMOVDQU8 Z22, K1, Z21; \
-	VPERMB Z4, Z21, Z22; \
-	VPERMB Z5, Z21, Z23; \
-	VPERMB Z6, Z21, Z24; \
-	VPERMB Z7, Z21, Z25; \
+	LOOKUP(lo); \
 	VPTESTMB Z11, Z24, K3; \
-	VPSUBB Z23, lo, Z23; \
-	VPANDQ Z10, Z22, Z26; \
-	VPANDQ Z10, hi, Z28; \
-	VPMULLW Z28, Z26, Z26; \
-	VPANDNQ Z22, Z10, Z27; \
-	VPANDNQ hi, Z10, Z28; \
-	VPMULHUW Z28, Z27, Z27; \
-	VPANDQ Z10, Z23, Z28; \
-	VPADDW Z28, Z26, Z26; \
-	VPSRLW $8, Z23, Z28; \
-	VPADDW Z28, Z27, Z27; \
-	VPSLLW $8, Z27, lo; \
-	VPTERNLOGQ $0xf8, Z10, Z26, lo; \
-	VPSRLW $8, Z26, Z26; \
-	VPTERNLOGQ $0xf4, Z10, Z27, Z26; \
-	VPTESTNMB Z26, Z26, K2; \
-	VPBLENDMB lo, Z26, K2, hi; \
-	VPEXPANDB (SI), K2, lo; \
-	KMOVQ K2, AX; \
-	POPCNTQ AX, AX; \
-	ADDQ AX, SI; \
+	STEP(lo, hi); \
 	KORTESTQ K3, K3; \
 	JNZ  esc; \
 back:
@@ -224,15 +176,6 @@ esc: \
 	VPTERNLOGQ $0xf8, fusedTable_maskHigh(R13), Z23, Z25; \
 	MOV Z25, (64*i)(DI)
 
-// STATES moves the states of group i between the decoder and registers.
-#define LOADSTATES(i, lo, hi) \
-	VMOVDQU64 (Decoder_lo+64*i)(AX), lo; \
-	VMOVDQU64 (Decoder_hi+64*i)(AX), hi
-
-#define STORESTATES(i, lo, hi) \
-	VMOVDQU64 lo, (Decoder_lo+64*i)(AX); \
-	VMOVDQU64 hi, (Decoder_hi+64*i)(AX)
-
 // STRIPE starts the next stripe, with its table, and jumps to row; or it falls
 // through if there is none. R9 is free for a moment.
 #define STRIPE(row, none) \
@@ -258,7 +201,6 @@ esc: \
 	MOVQ a+0(FP), AX; \
 	MOVQ CX, fusedArgs_rows(AX); \
 	MOVQ SI, fusedArgs_stream(AX); \
-	MOVQ R8, fusedArgs_escapes(AX); \
 	VZEROUPPER; \
 	RET
 
@@ -268,10 +210,10 @@ esc: \
 	LOAD; \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_d(AX), AX; \
-	LOADSTATES(0, Z12, Z16); \
-	LOADSTATES(1, Z13, Z17); \
-	LOADSTATES(2, Z14, Z18); \
-	LOADSTATES(3, Z15, Z19); \
+	LOADSTATES(AX, 0, Z12, Z16); \
+	LOADSTATES(AX, 1, Z13, Z17); \
+	LOADSTATES(AX, 2, Z14, Z18); \
+	LOADSTATES(AX, 3, Z15, Z19); \
 row: \
 	CMPQ SI, R9; \
 	JHI done; \
@@ -288,10 +230,10 @@ row: \
 done: \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_d(AX), AX; \
-	STORESTATES(0, Z12, Z16); \
-	STORESTATES(1, Z13, Z17); \
-	STORESTATES(2, Z14, Z18); \
-	STORESTATES(3, Z15, Z19); \
+	STORESTATES(AX, 0, Z12, Z16); \
+	STORESTATES(AX, 1, Z13, Z17); \
+	STORESTATES(AX, 2, Z14, Z18); \
+	STORESTATES(AX, 3, Z15, Z19); \
 	RETURN; \
 	ESCAPES(esc0, back0); \
 	ESCAPES(esc1, back1); \
@@ -303,7 +245,7 @@ done: \
 	LOAD; \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_d(AX), AX; \
-	LOADSTATES(0, Z12, Z16); \
+	LOADSTATES(AX, 0, Z12, Z16); \
 row: \
 	CMPQ SI, R9; \
 	JHI done; \
@@ -315,7 +257,7 @@ row: \
 done: \
 	MOVQ a+0(FP), AX; \
 	MOVQ fusedArgs_d(AX), AX; \
-	STORESTATES(0, Z12, Z16); \
+	STORESTATES(AX, 0, Z12, Z16); \
 	RETURN; \
 	ESCAPES(esc0, back0)
 
