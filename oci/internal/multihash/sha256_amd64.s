@@ -31,6 +31,19 @@
 	VPADDD     X0, m1, m1     \
 	SHA256MSG2 m0, m1
 
+// ROUNDS is four rounds that also make the words for those after them: in m1, of
+// m3 and m0, the words of these rounds, and in n1 of n3 and n0. m3 and n3 go
+// through SHA256MSG1. k is the offset of the constants.
+#define ROUNDS(k, m3, m0, m1, n3, n0, n1) \
+	FIRST(k, m0, X13, X1, X2) \
+	FIRST(k, n0, X14, X7, X8) \
+	NEXT(m3, m0, m1)          \
+	NEXT(n3, n0, n1)          \
+	SECOND(X13, X1, X2)       \
+	SECOND(X14, X7, X8)       \
+	SHA256MSG1 m0, m3         \
+	SHA256MSG1 n0, n3
+
 // func sha256x2(a, b *[8]uint32, p, q *byte, blocks int)
 TEXT ·sha256x2(SB), NOSPLIT, $64-40
 	MOVQ    a+0(FP), DI
@@ -82,107 +95,19 @@ loop:
 	SHA256MSG1 X5, X4
 	SHA256MSG1 X11, X10
 
-	// Rounds 12 to 15.
+	// Rounds 12 to 51.
 	LOAD(R10, 48, X6)
 	LOAD(R11, 48, X12)
-	FIRST(48, X6, X13, X1, X2)
-	FIRST(48, X12, X14, X7, X8)
-	NEXT(X5, X6, X3)
-	NEXT(X11, X12, X9)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X6, X5
-	SHA256MSG1 X12, X11
-
-	// Rounds 16 to 19.
-	FIRST(64, X3, X13, X1, X2)
-	FIRST(64, X9, X14, X7, X8)
-	NEXT(X6, X3, X4)
-	NEXT(X12, X9, X10)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X3, X6
-	SHA256MSG1 X9, X12
-
-	// Rounds 20 to 23.
-	FIRST(80, X4, X13, X1, X2)
-	FIRST(80, X10, X14, X7, X8)
-	NEXT(X3, X4, X5)
-	NEXT(X9, X10, X11)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X4, X3
-	SHA256MSG1 X10, X9
-
-	// Rounds 24 to 27.
-	FIRST(96, X5, X13, X1, X2)
-	FIRST(96, X11, X14, X7, X8)
-	NEXT(X4, X5, X6)
-	NEXT(X10, X11, X12)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X5, X4
-	SHA256MSG1 X11, X10
-
-	// Rounds 28 to 31.
-	FIRST(112, X6, X13, X1, X2)
-	FIRST(112, X12, X14, X7, X8)
-	NEXT(X5, X6, X3)
-	NEXT(X11, X12, X9)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X6, X5
-	SHA256MSG1 X12, X11
-
-	// Rounds 32 to 35.
-	FIRST(128, X3, X13, X1, X2)
-	FIRST(128, X9, X14, X7, X8)
-	NEXT(X6, X3, X4)
-	NEXT(X12, X9, X10)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X3, X6
-	SHA256MSG1 X9, X12
-
-	// Rounds 36 to 39.
-	FIRST(144, X4, X13, X1, X2)
-	FIRST(144, X10, X14, X7, X8)
-	NEXT(X3, X4, X5)
-	NEXT(X9, X10, X11)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X4, X3
-	SHA256MSG1 X10, X9
-
-	// Rounds 40 to 43.
-	FIRST(160, X5, X13, X1, X2)
-	FIRST(160, X11, X14, X7, X8)
-	NEXT(X4, X5, X6)
-	NEXT(X10, X11, X12)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X5, X4
-	SHA256MSG1 X11, X10
-
-	// Rounds 44 to 47.
-	FIRST(176, X6, X13, X1, X2)
-	FIRST(176, X12, X14, X7, X8)
-	NEXT(X5, X6, X3)
-	NEXT(X11, X12, X9)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X6, X5
-	SHA256MSG1 X12, X11
-
-	// Rounds 48 to 51.
-	FIRST(192, X3, X13, X1, X2)
-	FIRST(192, X9, X14, X7, X8)
-	NEXT(X6, X3, X4)
-	NEXT(X12, X9, X10)
-	SECOND(X13, X1, X2)
-	SECOND(X14, X7, X8)
-	SHA256MSG1 X3, X6
-	SHA256MSG1 X9, X12
+	ROUNDS(48, X5, X6, X3, X11, X12, X9)
+	ROUNDS(64, X6, X3, X4, X12, X9, X10)
+	ROUNDS(80, X3, X4, X5, X9, X10, X11)
+	ROUNDS(96, X4, X5, X6, X10, X11, X12)
+	ROUNDS(112, X5, X6, X3, X11, X12, X9)
+	ROUNDS(128, X6, X3, X4, X12, X9, X10)
+	ROUNDS(144, X3, X4, X5, X9, X10, X11)
+	ROUNDS(160, X4, X5, X6, X10, X11, X12)
+	ROUNDS(176, X5, X6, X3, X11, X12, X9)
+	ROUNDS(192, X6, X3, X4, X12, X9, X10)
 
 	// Rounds 52 to 55.
 	FIRST(208, X4, X13, X1, X2)
