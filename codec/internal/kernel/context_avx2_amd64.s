@@ -223,20 +223,28 @@ noted:
 	MOVQ R8, ContextDecoder_escapes(DX)    \
 	VZEROUPPER
 
+// FOUR and EIGHT do M to the groups of a row of 32 and of 64 lanes.
+#define FOUR(M) \
+	M(0)  \
+	M(8)  \
+	M(16) \
+	M(24)
+
+#define EIGHT(M) \
+	FOUR(M) \
+	M(32)   \
+	M(40)   \
+	M(48)   \
+	M(56)
+
 // func contextNarrowAVX2(d *ContextDecoder, words *uint16, classes, sides *uint8, n int) (done, used int)
 TEXT ·contextNarrowAVX2(SB), NOSPLIT, $512-56
 	LOAD(64)
 
 row:
 	XORL BX, BX
-	INDEX(0)
-	INDEX(8)
-	INDEX(16)
-	INDEX(24)
-	SYMBOL(0)
-	SYMBOL(8)
-	SYMBOL(16)
-	SYMBOL(24)
+	FOUR(INDEX)
+	FOUR(SYMBOL)
 	NOTE
 	STEP(32)
 
@@ -250,22 +258,8 @@ TEXT ·contextWideAVX2(SB), NOSPLIT, $512-56
 
 row:
 	XORL BX, BX
-	INDEX(0)
-	INDEX(8)
-	INDEX(16)
-	INDEX(24)
-	INDEX(32)
-	INDEX(40)
-	INDEX(48)
-	INDEX(56)
-	SYMBOL(0)
-	SYMBOL(8)
-	SYMBOL(16)
-	SYMBOL(24)
-	SYMBOL(32)
-	SYMBOL(40)
-	SYMBOL(48)
-	SYMBOL(56)
+	EIGHT(INDEX)
+	EIGHT(SYMBOL)
 	NOTE
 	STEP(64)
 
@@ -279,18 +273,9 @@ TEXT ·contextNarrowSignedAVX2(SB), NOSPLIT, $512-56
 
 row:
 	XORL BX, BX
-	INDEX(0)
-	INDEX(8)
-	INDEX(16)
-	INDEX(24)
-	SYMBOL(0)
-	SYMBOL(8)
-	SYMBOL(16)
-	SYMBOL(24)
-	SIGN(0)
-	SIGN(8)
-	SIGN(16)
-	SIGN(24)
+	FOUR(INDEX)
+	FOUR(SYMBOL)
+	FOUR(SIGN)
 	NOTE
 	STEP(32)
 
@@ -304,30 +289,9 @@ TEXT ·contextWideSignedAVX2(SB), NOSPLIT, $512-56
 
 row:
 	XORL BX, BX
-	INDEX(0)
-	INDEX(8)
-	INDEX(16)
-	INDEX(24)
-	INDEX(32)
-	INDEX(40)
-	INDEX(48)
-	INDEX(56)
-	SYMBOL(0)
-	SYMBOL(8)
-	SYMBOL(16)
-	SYMBOL(24)
-	SYMBOL(32)
-	SYMBOL(40)
-	SYMBOL(48)
-	SYMBOL(56)
-	SIGN(0)
-	SIGN(8)
-	SIGN(16)
-	SIGN(24)
-	SIGN(32)
-	SIGN(40)
-	SIGN(48)
-	SIGN(56)
+	EIGHT(INDEX)
+	EIGHT(SYMBOL)
+	EIGHT(SIGN)
 	NOTE
 	STEP(64)
 
