@@ -2,7 +2,7 @@
 
 package kernel
 
-// avx2Impl is for CPUs with AVX2 and BMI2: Intel from Haswell, AMD from Zen. It
+// avx2Impl is for CPUs with AVX2, BMI1 and BMI2: Intel from Haswell, AMD from Zen. It
 // does without PDEP and PEXT, which are slow on AMD before Zen 3.
 var avx2Impl = Impl{
 	Name:   "avx2",
