@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -263,6 +264,17 @@ func (t *layoutTarget) Create(ctx context.Context) (BlobWriter, error) {
 		return nil, err
 	}
 	return t.create()
+}
+
+// Receive implements Target.
+func (t *layoutTarget) Receive(ctx context.Context, _ ocispec.Descriptor, _ func(io.ReaderAt, int64) int64) (BlobWriter, int64, error) {
+	w, err := t.Create(ctx)
+	return w, 0, err
+}
+
+// Mount implements Target.
+func (t *layoutTarget) Mount(context.Context, ocispec.Descriptor, Reference) (bool, error) {
+	return false, nil
 }
 
 func (t *layoutTarget) create() (*layoutBlob, error) {

@@ -21,7 +21,8 @@ type PushOptions struct {
 	Options
 
 	Level     codec.Level
-	LayerSize int64 // largest encoded layer in bytes; 0: DefaultLayerSize
+	LayerSize int64       // largest encoded layer in bytes; 0: DefaultLayerSize
+	MountFrom []Reference // repositories of the same registry that may hold layers: only their names count
 }
 
 // DefaultLayerSize is the size of an encoded layer that is not exceeded: some
@@ -42,10 +43,19 @@ type Progress interface {
 	Begin(phase string, total int64) Bar
 }
 
-// Bar is the progress of one phase.
+// Bar is the progress of one phase, or of an item in it.
 type Bar interface {
-	Add(n int64) // n more bytes are done
-	End()        // the phase is over, whether or not all its bytes were done
+	// Add says that n more bytes are done.
+	Add(n int64)
+	// Skip says that n more bytes need not be done: an earlier attempt did, or
+	// they are in place already.
+	Skip(n int64)
+	// Item begins a part of the phase of its own name and size, such as a layer.
+	// What it adds and skips counts for the phase, too.
+	Item(name string, total int64) Bar
+	// End says that the phase or item is over, whether or not all its bytes were
+	// done.
+	End()
 }
 
 // maxJobs bounds the default of Options.Jobs, and with it memory: a job takes
@@ -55,7 +65,9 @@ const maxJobs = 8
 type noProgress struct{}
 
 func (noProgress) Begin(string, int64) Bar { return noProgress{} }
+func (noProgress) Item(string, int64) Bar  { return noProgress{} }
 func (noProgress) Add(int64)               {}
+func (noProgress) Skip(int64)              {}
 func (noProgress) End()                    {}
 
 // withDefaults returns a copy of o in which everything is set.

@@ -39,6 +39,9 @@ type Source interface {
 	// more. They are not verified: that is the caller's part. The caller closes
 	// the reader; canceling ctx ends it.
 	Blob(ctx context.Context, d ocispec.Descriptor, off, n int64) (io.ReadCloser, error)
+	// Referrers lists the manifests in the store whose subject is d: signatures,
+	// for example. A store that cannot tell has none.
+	Referrers(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error)
 	// Close releases what the source holds. Open readers are closed first, by
 	// their owners.
 	Close() error
@@ -53,6 +56,15 @@ type Target interface {
 	Has(ctx context.Context, d ocispec.Descriptor) (bool, error)
 	// Create begins a blob, in a spool file of its own.
 	Create(ctx context.Context) (BlobWriter, error)
+	// Receive begins the blob d, of which the bytes come from another store. If
+	// an earlier attempt left a part of them, the writer goes on after the first
+	// have bytes. good, if it is not nil, is asked how many of the size bytes that
+	// were left may stay. Abort keeps what was written for the next attempt;
+	// Commit drops it if it is not d.
+	Receive(ctx context.Context, d ocispec.Descriptor, good func(r io.ReaderAt, size int64) int64) (w BlobWriter, have int64, err error)
+	// Mount takes over the blob d from the repository of from, without its bytes
+	// being sent. It reports whether the store did that.
+	Mount(ctx context.Context, d ocispec.Descriptor, from Reference) (bool, error)
 	// PutManifest stores a manifest or image index whose size and digest are
 	// those of d. What it names should be there already: some registries check.
 	PutManifest(ctx context.Context, d ocispec.Descriptor, raw []byte) error
@@ -91,6 +103,19 @@ type StoreOptions struct {
 	Keychain authn.Keychain
 	// UserAgent is sent to registries. Default: oras-bsm.
 	UserAgent string
+	// HostsDir holds what containerd knows of registries: for each of them a
+	// directory with its mirrors and certificates, as containerd's docs/hosts.md
+	// says. Default: /etc/containerd/certs.d.
+	HostsDir string
+	// CAFile holds certificates, in PEM, of authorities to trust beside the
+	// system's. CertFile and KeyFile hold the certificate and key to show to
+	// registries that ask for them.
+	CAFile, CertFile, KeyFile string
+	// Connections is how many a store may use at once. Default: 8.
+	Connections int
+	// LimitRate is how many bytes of blobs a second go in each direction. 0: as
+	// many as can.
+	LimitRate int64
 }
 
 func (o *StoreOptions) orDefault() StoreOptions {

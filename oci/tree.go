@@ -248,6 +248,11 @@ func (s *layoutSource) Manifest(ctx context.Context, d ocispec.Descriptor) ([]by
 	return raw, fail("reading manifest", d.Digest.String(), err)
 }
 
+// Referrers implements Source.
+func (s *layoutSource) Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	return nil, nil
+}
+
 func readManifest(f files, d ocispec.Descriptor) ([]byte, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err

@@ -69,6 +69,17 @@ func (t *registryTarget) Create(ctx context.Context) (BlobWriter, error) {
 	return &upload{spool: newSpool(f), t: t}, nil
 }
 
+// Receive implements Target.
+func (t *registryTarget) Receive(ctx context.Context, _ ocispec.Descriptor, _ func(io.ReaderAt, int64) int64) (BlobWriter, int64, error) {
+	w, err := t.Create(ctx)
+	return w, 0, err
+}
+
+// Mount implements Target.
+func (t *registryTarget) Mount(context.Context, ocispec.Descriptor, Reference) (bool, error) {
+	return false, nil
+}
+
 // PutManifest implements Target.
 func (t *registryTarget) PutManifest(ctx context.Context, d ocispec.Descriptor, raw []byte) error {
 	err := checkManifest(d, raw)

@@ -280,8 +280,15 @@ func (p *total) Begin(name string, n int64) Bar {
 	return p.phases[name]
 }
 
-func (p *phase) Add(n int64) { p.mu.Lock(); defer p.mu.Unlock(); p.done += n }
-func (p *phase) End()        { p.mu.Lock(); defer p.mu.Unlock(); p.ended++ }
+func (p *phase) Add(n int64)            { p.mu.Lock(); defer p.mu.Unlock(); p.done += n }
+func (p *phase) Skip(n int64)           { p.Add(n) }
+func (p *phase) Item(string, int64) Bar { return part{p} }
+func (p *phase) End()                   { p.mu.Lock(); defer p.mu.Unlock(); p.ended++ }
+
+// part is an item of a phase.
+type part struct{ Bar }
+
+func (part) End() {}
 
 // Each phase ends once, with as many bytes as it began with.
 func TestProgress(t *testing.T) {

@@ -30,7 +30,14 @@ func (l *lines) Begin(phase string, total int64) oci.Bar {
 	return &line{w: l.w, phase: phase, total: total, start: time.Now()}
 }
 
-func (l *line) Add(n int64) { l.n.Add(n) }
+func (l *line) Add(n int64)                { l.n.Add(n) }
+func (l *line) Skip(n int64)               { l.n.Add(n) }
+func (l *line) Item(string, int64) oci.Bar { return item{l} }
+
+// item is a part of a phase that is not shown by itself.
+type item struct{ oci.Bar }
+
+func (item) End() {}
 
 func (l *line) End() {
 	n, seconds := l.n.Load(), time.Since(l.start).Seconds()
@@ -77,8 +84,10 @@ func (b *bars) Begin(phase string, total int64) oci.Bar {
 	return bar{x}
 }
 
-func (b bar) Add(n int64) { b.IncrInt64(n) }
-func (b bar) End()        { b.Abort(false) }
+func (b bar) Add(n int64)                { b.IncrInt64(n) }
+func (b bar) Skip(n int64)               { b.IncrInt64(n) }
+func (b bar) Item(string, int64) oci.Bar { return item{b} }
+func (b bar) End()                       { b.Abort(false) }
 
 // Write writes whole lines. After close it writes to the terminal itself.
 func (b *bars) Write(p []byte) (int, error) {
