@@ -11,25 +11,45 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxStalls is how often in a row a blob may be asked for again without a byte
-// of progress.
+// maxStalls is how often in a row a blob may be asked for again for next to no
+// progress: see patience.enough.
 const maxStalls = 5
 
 // errInterrupted marks a fault after which the rest is asked for again.
 var errInterrupted = errors.New("interrupted")
 
-// Blob implements Source. The reader goes on over lost connections: it asks the
-// registry, and not the storage that the registry redirected to, for the bytes
-// that are missing.
+// Blob implements Source. A range of more than one part is fetched by several
+// requests at once, if the registry serves ranges. The reader goes on over lost
+// connections: it asks the registry, and not the storage that the registry
+// redirected to, for the bytes that are missing.
 func (s *registrySource) Blob(ctx context.Context, d ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
 	end, err := blobRange(d, off, n)
-	if err == nil {
-		r := &blobReader{ctx: ctx, reg: s.registry, desc: d, pos: off, end: end}
-		if err = r.connect(); err == nil {
-			return r, nil
-		}
+	if err != nil {
+		return nil, &Error{Op: "reading blob", Object: d.Digest.String(), Offset: off, Err: err}
 	}
-	return nil, &Error{Op: "reading blob", Object: d.Digest.String(), Offset: off, Err: err}
+	next := min(end, off+partSize)
+	first, err := s.part(ctx, d, off, next)
+	switch {
+	case err != nil:
+		return nil, err
+	case first.whole:
+		first.end = end // the answer holds more than was asked for: all of it
+		return first, nil
+	case next == end:
+		return first, nil
+	}
+	return newAheadReader(ctx, s.ahead, first, next, end, func(ctx context.Context, off, end int64) (io.ReadCloser, error) {
+		return s.part(ctx, d, off, end)
+	}), nil
+}
+
+// part begins to read the range [off, end) of d by one request at a time.
+func (s *registrySource) part(ctx context.Context, d ocispec.Descriptor, off, end int64) (*blobReader, error) {
+	r := &blobReader{ctx: ctx, reg: s.registry, desc: d, pos: off, end: end}
+	if err := r.connect(); err != nil {
+		return nil, &Error{Op: "reading blob", Object: d.Digest.String(), Offset: off, Err: err}
+	}
+	return r, nil
 }
 
 // blobReader reads a range of a blob over as many requests as it takes.
@@ -39,8 +59,10 @@ type blobReader struct {
 	desc     ocispec.Descriptor
 	pos, end int64
 	body     io.ReadCloser // nil: between requests
-	stalls   int           // requests in a row that brought nothing
-	skipped  bool          // a whole-blob answer was read up to pos
+	got      int64         // bytes that this request brought
+	stalls   int           // requests in a row that brought next to nothing
+	whole    bool          // the registry answers with the whole blob
+	skipped  bool          // such an answer was read up to pos
 	closed   bool
 	err      error // sticky
 }
@@ -76,7 +98,9 @@ func (b *blobReader) read(p []byte) (int, error) {
 		n, err := b.body.Read(p)
 		if n > 0 {
 			b.pos += int64(n)
-			b.stalls = 0
+			if b.got += int64(n); b.got >= b.reg.wait.enough() {
+				b.stalls = 0
+			}
 			return n, nil // what err says, the next Read says again
 		}
 		if err == nil {
@@ -116,7 +140,7 @@ func (b *blobReader) stalled(err error) error {
 	}
 	b.stalls++
 	if b.stalls > maxStalls {
-		return b.reg.fault(fmt.Errorf("given up after %d requests in a row brought nothing: %w", b.stalls, err))
+		return b.reg.fault(fmt.Errorf("given up after %d requests in a row brought next to nothing: %w", b.stalls, err))
 	}
 	if b.stalls == 1 {
 		return nil // the connection was lost, the registry is well
@@ -139,7 +163,7 @@ func (b *blobReader) request() error {
 		_ = resp.Body.Close()
 		return err
 	}
-	b.body = resp.Body
+	b.body, b.got = resp.Body, 0
 	return nil
 }
 
@@ -166,6 +190,7 @@ func (b *blobReader) accept(resp *http.Response, part bool) error {
 		}
 		return nil
 	}
+	b.whole = true
 	if n := resp.ContentLength; n >= 0 && n != b.desc.Size {
 		return fmt.Errorf("%w: %s has %d bytes of it, want %d", ErrCorrupt, b.reg.host(), n, b.desc.Size)
 	}

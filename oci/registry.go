@@ -144,6 +144,7 @@ func (r *registry) fetchManifest(ctx context.Context, id string) (raw []byte, co
 // registrySource reads one artifact of a registry.
 type registrySource struct {
 	*registry
+	ahead *budget
 
 	mu   sync.Mutex
 	desc ocispec.Descriptor // once resolved
@@ -155,7 +156,7 @@ func openRegistrySource(ctx context.Context, ref Reference, o *StoreOptions, wai
 	if err != nil {
 		return nil, err
 	}
-	return &registrySource{registry: r}, nil
+	return &registrySource{registry: r, ahead: newBudget(r.opts.Connections)}, nil
 }
 
 // Resolve implements Source. The digest is computed from the manifest itself:

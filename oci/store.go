@@ -129,6 +129,9 @@ func (o *StoreOptions) orDefault() StoreOptions {
 	if c.UserAgent == "" {
 		c.UserAgent = "oras-bsm"
 	}
+	if c.Connections <= 0 {
+		c.Connections = defaultConnections
+	}
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strconv"
 	"sync"
 	"syscall"
@@ -24,9 +25,14 @@ type patience struct {
 	tries int           // requests for one answer
 	delay time.Duration // before the second; each later one doubles it
 	idle  time.Duration // the longest silence, before an answer and within it
+	slow  int64         // bytes a second; an answer that brings fewer for idle is given up
 }
 
-var defaultPatience = patience{tries: 5, delay: 300 * time.Millisecond, idle: 30 * time.Second}
+var defaultPatience = patience{tries: 5, delay: 300 * time.Millisecond, idle: 30 * time.Second, slow: 4 << 10}
+
+// enough is how many bytes of an answer are progress: what no answer may take longer
+// than idle for.
+func (p patience) enough() int64 { return p.slow * int64(p.idle/time.Second) }
 
 const (
 	maxRetryAfter = 60 * time.Second
@@ -136,7 +142,7 @@ func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 // once sends one request and watches over the silence in its answer.
 func (r *retrier) once(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	w := &watchdog{idle: r.idle, cancel: cancel}
+	w := &watchdog{idle: r.idle, slow: r.slow, cancel: cancel}
 	w.timer = time.AfterFunc(r.idle, func() { cancel(errSilent) })
 	resp, err := r.next.RoundTrip(req.WithContext(ctx))
 	w.timer.Stop()
@@ -152,34 +158,55 @@ func (r *retrier) once(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// errSilent ends a request that nothing has answered for patience.idle.
-var errSilent error = &silent{}
+// errSilent ends a request that nothing has answered for patience.idle, errSlow
+// one that brings less than patience.slow.
+var (
+	errSilent error = &tooSlow{"no answer: the connection is silent"}
+	errSlow   error = &tooSlow{"the connection brings next to nothing"}
+)
 
-type silent struct{}
+// tooSlow is a net.Error of a kind that another connection may mend.
+type tooSlow struct{ what string }
 
-func (*silent) Error() string   { return "no answer: the connection is silent" }
-func (*silent) Timeout() bool   { return true }
-func (*silent) Temporary() bool { return true }
+func (e *tooSlow) Error() string { return e.what }
+func (*tooSlow) Timeout() bool   { return true }
+func (*tooSlow) Temporary() bool { return true }
 
 // watchdog is a response body that gives up when a Read brings nothing for the
-// idle time. A reader that pauses between Reads is not silence.
+// idle time, or all of them next to nothing in as long. A reader that pauses
+// between Reads is not silence.
 type watchdog struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	idle   time.Duration
+	slow   int64
 	timer  *time.Timer
 	body   io.ReadCloser
 	once   sync.Once
+
+	waited time.Duration // in Read, since n was 0
+	n      int64
 }
 
 func (w *watchdog) Read(p []byte) (int, error) {
+	start := time.Now()
 	w.timer.Reset(w.idle)
 	n, err := w.body.Read(p)
 	w.timer.Stop()
-	if err != nil && !errors.Is(err, io.EOF) && errors.Is(context.Cause(w.ctx), errSilent) {
-		err = errSilent
+	if err != nil {
+		if !errors.Is(err, io.EOF) && errors.Is(context.Cause(w.ctx), errSilent) {
+			err = errSilent
+		}
+		return n, err
 	}
-	return n, err
+	w.waited += time.Since(start)
+	if w.n += int64(n); w.waited >= w.idle {
+		if float64(w.n) < float64(w.slow)*w.waited.Seconds() {
+			return n, errSlow
+		}
+		w.waited, w.n = 0, 0
+	}
+	return n, nil
 }
 
 func (w *watchdog) Close() error {
@@ -214,6 +241,9 @@ func isTransient(err error) bool {
 		if errors.Is(err, e) {
 			return true
 		}
+	}
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
+		return true // a header that was cut off
 	}
 	if d, ok := errors.AsType[*net.DNSError](err); ok {
 		return d.IsTemporary || d.IsTimeout
