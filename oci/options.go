@@ -33,7 +33,8 @@ const DefaultLayerSize = 2 << 30
 type PullOptions struct {
 	Options
 
-	Verify bool // also check the MD5 of each tensor and the sha256 of each file
+	Selection      // what is wanted of the model
+	Verify    bool // also check the MD5 of each tensor and the sha256 of each file
 }
 
 // Progress is told about the phases of a job. Its methods may be called from

@@ -3,27 +3,33 @@ package oci
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/oras-bsm/oras-bsm/codec"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
-// Pull writes the files of the model ref to directory dir, which it makes if it
-// must. Layers are decoded while they arrive, several at a time. Every chunk is
-// checked against the index and its own hash, every opaque file by its sha256;
-// o.Verify checks each tensor and file as well. Files are written under a
-// temporary name in dir and renamed when all of them are whole and on disk, so that
-// an error leaves the files in dir as they were; a file of the same name is
-// replaced.
+// Pull writes the files of the model ref, or those that o selects, to directory dir,
+// which it makes if it must. Layers are decoded while they arrive, several at a
+// time. Every chunk is checked against the index and its own hash, every opaque file
+// by its sha256; o.Verify checks each tensor and file as well.
+//
+// Only what is missing is fetched: files and tensors that an older version in dir
+// has are kept, and what an interrupted pull has left there is gone on with. Files
+// are written in a work directory in dir and renamed when all of them are whole and
+// on disk, so that an error leaves the files in dir as they were; a file of the same
+// name is replaced.
 func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*PullResult, error) {
 	start := time.Now()
 	if o == nil {
@@ -38,14 +44,17 @@ func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*Pull
 	p := &puller{a: a, opts: opts, verify: o.Verify}
 	err = a.checkConfigs(ctx)
 	if err == nil {
-		err = p.pull(ctx, dir)
+		p.files, err = a.choose(ctx, &o.Selection, opts.Warn)
+	}
+	if err == nil {
+		err = p.pull(ctx, dir, o.Selection.String())
 	}
 	if err != nil {
 		return nil, a.fault("pulling", err)
 	}
 	return &PullResult{
-		Ref: ref.String(), Digest: a.Descriptor.Digest, Files: len(a.Index.Files),
-		Decoded: a.decodedSize(), Encoded: a.encodedSize(), Verified: o.Verify,
+		Ref: ref.String(), Digest: a.Descriptor.Digest, Files: len(p.files),
+		Decoded: p.size(), Encoded: a.encodedSize(), Fetched: p.fetched(), Verified: o.Verify,
 		Seconds: time.Since(start).Seconds(),
 	}, nil
 }
@@ -56,8 +65,14 @@ type puller struct {
 	verify bool
 	bar    Bar
 
-	tmp   *workDir   // where files are written
-	slots chan *slot // memory for chunks in flight
+	files []wanted
+	old   []inPlace   // what the target has of them
+	jobs  []*layerJob // what is to be read of each layer
+	tmp   *workDir    // where files are written
+	notes *journal    // of the chunks that are
+	slots chan *slot  // memory for chunks in flight
+
+	discard bool // the work directory holds what must not be used
 }
 
 // slot is the memory for one chunk in flight.
@@ -67,14 +82,25 @@ type slot struct {
 	dec     *codec.Decoder
 }
 
-// A scatter says where a part of a decoded chunk goes.
-type scatter struct {
-	from, length int // in the chunk
-	file         int
-	offset       int64 // in the file
+// size is the size of all files.
+func (p *puller) size() (n int64) {
+	for i := range p.files {
+		n += p.files[i].Size
+	}
+	return n
 }
 
-func (p *puller) pull(ctx context.Context, dir string) error {
+// fetched is how many bytes of layers were fetched.
+func (p *puller) fetched() (n int64) {
+	for i, j := range p.jobs {
+		if b := j.bytes(); b > 0 {
+			n += b + p.overhead(i)
+		}
+	}
+	return n
+}
+
+func (p *puller) pull(ctx context.Context, dir, selection string) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fail("writing", dir, err)
 	}
@@ -83,43 +109,150 @@ func (p *puller) pull(ctx context.Context, dir string) error {
 		return fail("writing", dir, err)
 	}
 	defer root.Close()
-	if err := checkSpace(dir, p.a.decodedSize()); err != nil {
+	for i := range p.files {
+		if err := hasRoom(root, filepath.FromSlash(p.files[i].Path)); err != nil {
+			return fail("writing", p.files[i].Path, err)
+		}
+	}
+	if err := p.compare(ctx, root); err != nil {
+		return err
+	}
+	if p.tmp, err = newWorkDir(root, p.id(selection)); err != nil {
 		return fail("writing", dir, err)
 	}
-	if p.tmp, err = newWorkDir(root); err != nil {
-		return fail("writing", dir, err)
+	defer func() { p.leave(dir, err) }()
+	if err := p.prepare(ctx, root, dir); err != nil {
+		return err
 	}
-	defer p.tmp.remove()
-	if err := p.write(ctx); err != nil {
+	if err := p.fetch(ctx); err != nil {
 		return err
 	}
 	if err := p.check(ctx); err != nil {
+		p.discard = errors.Is(err, ErrCorrupt)
 		return err
 	}
 	return p.publish(ctx, root)
 }
 
-// write creates the files and fills them from all layers.
-func (p *puller) write(ctx context.Context) error {
-	for i, f := range p.a.Index.Files {
-		err := p.with(i, os.O_CREATE|os.O_EXCL, func(w *os.File) error { return w.Truncate(f.Size) })
+// id names the work directory: another version, or another part of the model, is
+// another pull.
+func (p *puller) id(selection string) string {
+	index := p.a.Layers[len(p.a.Layers)-1].Digest
+	sum := sha256.Sum256([]byte(index.String() + selection))
+	return hex.EncodeToString(sum[:16])
+}
+
+// leave removes the work directory, or keeps it if the next pull can go on there.
+func (p *puller) leave(dir string, err error) {
+	if p.notes != nil {
+		_ = p.notes.close()
+	}
+	if err == nil || p.discard || p.notes == nil || p.notes.empty() {
+		p.tmp.remove()
+		return
+	}
+	p.opts.Warn(fmt.Sprintf("what was fetched is kept in %s: the same pull goes on from there, and oras-bsm gc %s removes it", filepath.Join(dir, p.tmp.name), dir))
+	p.tmp.keep()
+}
+
+// prepare creates the files, with what the target has of them, and finds out what is
+// missing.
+func (p *puller) prepare(ctx context.Context, root *os.Root, dir string) (err error) {
+	var notes map[step]uint64
+	if p.notes, notes, err = openJournal(p.tmp.Root); err != nil {
+		return fail("writing", dir, err)
+	}
+	if err := p.checkRoom(dir); err != nil {
+		return fail("writing", dir, err)
+	}
+	for i := range p.files {
+		if p.old[i].whole {
+			continue
+		}
+		err := p.with(i, os.O_CREATE, func(w *os.File) error {
+			if err := w.Truncate(p.files[i].Size); err != nil {
+				return err
+			}
+			_, err := w.WriteAt(p.files[i].head, 0)
+			return err
+		})
 		if err != nil {
 			return err
 		}
+		if err := p.takeOver(ctx, root, i); err != nil {
+			return err
+		}
 	}
+	if err := p.plan(); err != nil {
+		return err
+	}
+	return p.resume(ctx, notes)
+}
+
+// checkRoom reports whether what is to be written fits on the disk, beside what an
+// earlier pull has written.
+func (p *puller) checkRoom(dir string) error {
+	var need int64
+	for i := range p.files {
+		if p.old[i].whole {
+			continue
+		}
+		need += p.files[i].Size
+		if info, err := p.tmp.Stat(partName(i)); err == nil {
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				need -= min(p.files[i].Size, stat.Blocks*512)
+			}
+		}
+	}
+	return checkSpace(dir, need)
+}
+
+// fetch fetches what is missing of all layers.
+func (p *puller) fetch(ctx context.Context) error {
 	p.bar = p.opts.Progress.Begin("pulling", p.a.encodedSize()-p.a.Layers[len(p.a.Layers)-1].Size)
 	defer p.bar.End()
 	p.slots = make(chan *slot, 2*p.opts.Jobs)
 	for range cap(p.slots) {
 		p.slots <- &slot{}
 	}
-	places := p.places()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(2, p.opts.Jobs))
-	for i := range p.a.Index.Layers {
-		g.Go(func() error { return p.layer(ctx, i, places[i]) })
+	for i, j := range p.jobs {
+		n := j.bytes()
+		if n == 0 {
+			p.bar.Skip(p.a.Layers[i].Size)
+			continue
+		}
+		p.bar.Skip(p.a.Layers[i].Size - n - p.overhead(i))
+		g.Go(func() error {
+			item := p.bar.Item(p.a.layerName(i), n+p.overhead(i))
+			defer item.End()
+			return p.layer(ctx, i, item)
+		})
 	}
 	return g.Wait()
+}
+
+// overhead is the size of what is not chunks in layer i: the prologue and the
+// trailer.
+func (p *puller) overhead(i int) int64 {
+	n := p.a.Layers[i].Size
+	for _, c := range p.jobs[i].chunks {
+		n -= int64(c.Encoded)
+	}
+	return n
+}
+
+// layerName is what layer i is called: "model.layers 3".
+func (a *Artifact) layerName(i int) string {
+	l := &a.Index.Layers[i]
+	switch {
+	case l.Block != nil:
+		return fmt.Sprintf("%s %d", plainText(l.Stack), *l.Block)
+	case l.MediaType == mediatypes.FilesLayer:
+		return "files"
+	}
+	return "tensors"
 }
 
 // partName is the name of file i while it is written.
@@ -130,80 +263,58 @@ func partName(i int) string { return fmt.Sprintf("%06d", i) }
 func (p *puller) with(i, flag int, do func(*os.File) error) error {
 	w, err := p.tmp.OpenFile(partName(i), os.O_RDWR|flag, 0o600)
 	if err != nil {
-		return fail("writing", p.a.Index.Files[i].Path, err)
+		return fail("writing", p.files[i].Path, err)
 	}
-	return fail("writing", p.a.Index.Files[i].Path, errors.Join(do(w), w.Close()))
+	return fail("writing", p.files[i].Path, errors.Join(do(w), w.Close()))
 }
 
-// places lists for each layer where its decoded bytes go.
-func (p *puller) places() [][]place {
-	places := make([][]place, len(p.a.Index.Layers))
-	for i, f := range p.a.Index.Files {
-		at := int64(0)
-		for _, s := range f.Segments {
-			places[s.Layer] = append(places[s.Layer], place{s, i, at})
-			at += s.Length
-		}
+// layer reads what is needed of a layer, in runs of chunks that follow each other.
+func (p *puller) layer(ctx context.Context, i int, bar Bar) error {
+	j := p.jobs[i]
+	first, last := j.run(0)
+	upTo := 0
+	if first == 0 {
+		upTo = last
 	}
-	return places
-}
-
-// place is a segment of a layer and where in which file it goes.
-type place struct {
-	mediatypes.Segment
-	file   int
-	offset int64
-}
-
-// cutPlaces cuts places in one layer to its chunks. The result has an entry for
-// each chunk.
-func cutPlaces(places []place, chunks []mediatypes.Chunk) ([][]scatter, error) {
-	out := make([][]scatter, len(chunks))
-	uses := 0
-	for _, pl := range places {
-		at := pl.offset
-		for r := range runs(chunks, pl.Segment) {
-			if uses++; uses > maxUses {
-				return nil, errUses(pl.Layer)
-			}
-			out[r.chunk] = append(out[r.chunk], scatter{r.from, r.length, pl.file, at})
-			at += int64(r.length)
-		}
-	}
-	return out, nil
-}
-
-// layer reads a layer and hands its chunks to decoders.
-func (p *puller) layer(ctx context.Context, i int, places []place) error {
-	l, err := p.a.openLayer(ctx, i, false)
+	l, err := p.a.openLayer(ctx, i, upTo)
 	if err != nil {
 		return err
 	}
-	defer l.drop()
-	scatters, err := cutPlaces(places, l.chunks)
-	if err != nil {
-		return err
-	}
+	defer func() { l.drop() }()
 	g, ctx := errgroup.WithContext(ctx)
-	for n := range l.chunks {
-		s := p.slot(ctx)
-		if s == nil {
-			break // a decoder has failed, or the caller gave up
+	for ; err == nil && first < last; first, last = j.run(last) {
+		if first != l.next {
+			if err = l.jump(ctx, first, last); err != nil {
+				break
+			}
 		}
-		if s.encoded, err = l.read(s.encoded); err != nil {
-			p.slots <- s
-			break
-		}
-		g.Go(func() error {
-			defer func() { p.slots <- s }()
-			return p.decode(l, n, s, scatters[n])
-		})
+		err = p.run(ctx, g, l, last, bar)
 	}
 	stopped := ctx.Err()
 	if err := cmp.Or(err, g.Wait(), stopped); err != nil {
 		return err
 	}
-	p.bar.Add(l.overhead())
+	bar.Add(p.overhead(i))
+	return nil
+}
+
+// run reads chunks up to last and hands them to decoders.
+func (p *puller) run(ctx context.Context, g *errgroup.Group, l *layerReader, last int, bar Bar) (err error) {
+	for l.next < last {
+		n := l.next
+		s := p.slot(ctx)
+		if s == nil {
+			return nil // a decoder has failed, or the caller gave up
+		}
+		if s.encoded, err = l.read(s.encoded); err != nil {
+			p.slots <- s
+			return err
+		}
+		g.Go(func() error {
+			defer func() { p.slots <- s }()
+			return p.decode(l, n, s, bar)
+		})
+	}
 	return nil
 }
 
@@ -217,10 +328,10 @@ func (p *puller) slot(ctx context.Context) *slot {
 	}
 }
 
-// decode decodes chunk n and writes it to where it belongs.
-func (p *puller) decode(l *layerReader, n int, s *slot, to []scatter) error {
+// decode decodes chunk n, writes it to where it belongs and notes it.
+func (p *puller) decode(l *layerReader, n int, s *slot, bar Bar) error {
 	c := &l.chunks[n]
-	p.bar.Add(int64(c.Encoded))
+	bar.Add(int64(c.Encoded))
 	if s.dec == nil {
 		s.dec = codec.NewDecoder(l.prologue)
 	}
@@ -229,6 +340,8 @@ func (p *puller) decode(l *layerReader, n int, s *slot, to []scatter) error {
 	if err := s.dec.Decode(s.decoded, s.encoded); err != nil {
 		return p.a.layerFault("decoding", l.layer, c.Offset, err)
 	}
+	var h xxh3.Hasher
+	to := p.jobs[l.layer].scatters[n]
 	for len(to) > 0 {
 		n := 1 // places in the same file
 		for n < len(to) && to[n].file == to[0].file {
@@ -237,9 +350,12 @@ func (p *puller) decode(l *layerReader, n int, s *slot, to []scatter) error {
 		if err := p.scatter(s.decoded, to[:n]); err != nil {
 			return err
 		}
+		for _, t := range to[:n] {
+			h.Write(s.decoded[t.from : t.from+t.length]) //nolint:errcheck // a hash takes everything
+		}
 		to = to[n:]
 	}
-	return nil
+	return fail("writing", p.tmp.name, p.notes.note(step{l.layer, n}, h.Sum64()))
 }
 
 // scatter writes parts of a decoded chunk to one file.
@@ -247,99 +363,9 @@ func (p *puller) scatter(decoded []byte, to []scatter) error {
 	return p.with(to[0].file, 0, func(w *os.File) error {
 		for _, t := range to {
 			if _, err := w.WriteAt(decoded[t.from:t.from+t.length], t.offset); err != nil {
-				return &Error{Op: "writing", Object: p.a.Index.Files[t.file].Path, Offset: t.offset, Err: err}
+				return &Error{Op: "writing", Object: p.files[t.file].Path, Offset: t.offset, Err: err}
 			}
 		}
 		return nil
 	})
-}
-
-// check reads the written files back: all of them when p.verify is set, else
-// those without tensors, which no other check covers end to end.
-func (p *puller) check(ctx context.Context) error {
-	var todo []int
-	var total int64
-	for i, f := range p.a.Index.Files {
-		if p.verify || f.Format == "" {
-			todo = append(todo, i)
-			total += f.Size
-		}
-	}
-	bar := p.opts.Progress.Begin("checking", total)
-	defer bar.End()
-	tensors := tensorsByFile(p.a.Index)
-	// Tensors come first: they are the narrower name for what is wrong.
-	g, tensorCtx := errgroup.WithContext(ctx)
-	g.SetLimit(p.opts.Jobs)
-	var msgs []*message
-	for _, i := range todo {
-		open := func() (*os.File, error) { return p.tmp.OpenFile(partName(i), os.O_RDONLY, 0) }
-		for _, t := range tensors[i] {
-			msgs = append(msgs, checkTensor(open, &p.a.Index.Files[i], t))
-		}
-	}
-	hashMessages(tensorCtx, g, msgs, p.opts.Jobs)
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	g, ctx = errgroup.WithContext(ctx)
-	g.SetLimit(p.opts.Jobs)
-	for _, i := range todo {
-		g.Go(func() error {
-			return p.with(i, 0, func(w *os.File) error { return checkFile(ctx, w, &p.a.Index.Files[i], bar) })
-		})
-	}
-	return g.Wait()
-}
-
-// publish gives the files their modes and, once they are on disk, their names.
-func (p *puller) publish(ctx context.Context, root *os.Root) error {
-	g, syncCtx := errgroup.WithContext(ctx)
-	g.SetLimit(p.opts.Jobs)
-	for i, f := range p.a.Index.Files {
-		g.Go(func() error {
-			if err := syncCtx.Err(); err != nil {
-				return err
-			}
-			return p.with(i, 0, func(w *os.File) error {
-				return errors.Join(w.Chmod(os.FileMode(f.Mode)), w.Sync())
-			})
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	dirs := map[string]bool{}
-	for _, f := range p.a.Index.Files {
-		if err := makeRoom(root, filepath.FromSlash(f.Path)); err != nil {
-			return fail("writing", f.Path, err)
-		}
-		dirs[filepath.Dir(filepath.FromSlash(f.Path))] = true
-	}
-	for i, f := range p.a.Index.Files {
-		if err := root.Rename(filepath.Join(p.tmp.name, partName(i)), filepath.FromSlash(f.Path)); err != nil {
-			return fail("writing", f.Path, err)
-		}
-	}
-	for dir := range dirs {
-		if err := syncDir(root.Open(dir)); err != nil {
-			return fail("writing", dir, err)
-		}
-	}
-	return nil
-}
-
-// makeRoom does for file name what can fail before the first file is renamed: it
-// makes its directory, and looks whether a directory is in its place.
-func makeRoom(root *os.Root, name string) error {
-	if dir := filepath.Dir(name); dir != "." {
-		if err := root.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	info, err := root.Lstat(name)
-	if err == nil && info.IsDir() {
-		return unix.EISDIR
-	}
-	return nil
 }

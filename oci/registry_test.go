@@ -30,8 +30,9 @@ type stub struct {
 	host   string
 	script func(w http.ResponseWriter, r *http.Request) bool
 
-	mu   sync.Mutex
-	seen []string // "METHOD kind Range" of blob and manifest requests
+	mu    sync.Mutex
+	seen  []string // "METHOD kind Range" of blob and manifest requests
+	blobs []string // digests of blobs that were asked for
 }
 
 func newStub(t testing.TB, script func(w http.ResponseWriter, r *http.Request) bool) *stub {
@@ -42,6 +43,9 @@ func newStub(t testing.TB, script func(w http.ResponseWriter, r *http.Request) b
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if parts := strings.Split(r.URL.Path, "/"); len(parts) > 3 {
 			s.mu.Lock()
+			if r.Method == http.MethodGet && parts[len(parts)-2] == "blobs" {
+				s.blobs = append(s.blobs, parts[len(parts)-1])
+			}
 			s.seen = append(s.seen, strings.TrimSpace(r.Method+" "+parts[len(parts)-2]+" "+r.Header.Get("Range")))
 			s.mu.Unlock()
 		}

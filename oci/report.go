@@ -29,7 +29,8 @@ type PullResult struct {
 	Digest   digest.Digest `json:"digest"`
 	Files    int           `json:"files"`
 	Decoded  int64         `json:"decoded"`
-	Encoded  int64         `json:"encoded"`
+	Encoded  int64         `json:"encoded"`  // of the whole model
+	Fetched  int64         `json:"fetched"`  // of the layers, in this pull: the rest was in place or not wanted
 	Verified bool          `json:"verified"` // tensor MD5 and file sha256 were checked
 	Seconds  float64       `json:"seconds"`
 }

@@ -211,7 +211,7 @@ func (v *verifier) fetch(ctx context.Context, i int) (fetched, error) {
 func (v *verifier) reader(i int) (*layerReader, error) {
 	if v.readers[i] == nil {
 		var err error
-		if v.readers[i], err = v.a.openLayer(v.ctx, i, true); err != nil {
+		if v.readers[i], err = v.a.openLayer(v.ctx, i, whole); err != nil {
 			return nil, err
 		}
 	}

@@ -1,10 +1,11 @@
 package oci
 
 import (
-	"crypto/rand"
+	"errors"
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +15,8 @@ import (
 const workPrefix = ".oras-bsm-"
 
 // workDir is such a directory. Its owner holds a lock on it, so that what a
-// killed process left can be told from what another process is writing.
+// killed process left can be told from what another process is writing. It stays
+// when a pull is interrupted, for the next one of the same name to go on.
 type workDir struct {
 	*os.Root
 	parent *os.Root
@@ -22,28 +24,30 @@ type workDir struct {
 	lock   *os.File
 }
 
-// newWorkDir makes a work directory in parent and removes abandoned ones.
-func newWorkDir(parent *os.Root) (*workDir, error) {
+var errBusy = errors.New("another pull of this model is writing there")
+
+// newWorkDir makes the work directory of that id in parent, or takes over one that
+// was left, and removes those of others.
+func newWorkDir(parent *os.Root, id string) (*workDir, error) {
 	entries, err := fs.ReadDir(parent.FS(), ".")
 	if err != nil {
 		return nil, err
 	}
+	w := &workDir{parent: parent, name: workPrefix + id}
 	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), workPrefix) {
-			if lock, err := lockDir(parent, e.Name()); err == nil {
-				err = parent.RemoveAll(e.Name())
-				_ = lock.Close()
-				if err != nil {
-					return nil, err
-				}
-			}
+		if !strings.HasPrefix(e.Name(), workPrefix) || e.Name() == w.name && ours(e) {
+			continue
+		}
+		if err := removeWorkDir(parent, e); err != nil {
+			return nil, err
 		}
 	}
-	w := &workDir{parent: parent, name: workPrefix + rand.Text()}
-	if err := parent.Mkdir(w.name, 0o700); err != nil {
+	if err := parent.Mkdir(w.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	if w.lock, err = lockDir(parent, w.name); err != nil {
+	if w.lock, err = lockDir(parent, w.name); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, errBusy
+	} else if err != nil {
 		return nil, err
 	}
 	if w.Root, err = parent.OpenRoot(w.name); err != nil {
@@ -51,6 +55,28 @@ func newWorkDir(parent *os.Root) (*workDir, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// ours reports whether nobody else can have put anything into a directory.
+func ours(e fs.DirEntry) bool {
+	info, err := e.Info()
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
+}
+
+// removeWorkDir removes a work directory that nobody holds.
+func removeWorkDir(parent *os.Root, e fs.DirEntry) error {
+	if !e.IsDir() {
+		return nil
+	}
+	lock, err := lockDir(parent, e.Name())
+	if err != nil {
+		return nil //nolint:nilerr // somebody is at work there, or it is another's
+	}
+	return errors.Join(parent.RemoveAll(e.Name()), lock.Close())
 }
 
 // lockDir locks a directory, or fails if another process holds the lock.
@@ -70,5 +96,11 @@ func lockDir(parent *os.Root, name string) (*os.File, error) {
 func (w *workDir) remove() {
 	_ = w.Close()
 	_ = w.parent.RemoveAll(w.name) // what stays, the next pull removes
+	_ = w.lock.Close()
+}
+
+// keep leaves the directory for the next pull.
+func (w *workDir) keep() {
+	_ = w.Close()
 	_ = w.lock.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,6 +99,27 @@ func size(n int64) string {
 	}
 	return humanize.BytesN(uint64(n), 3)
 }
+
+// byteSize is a flag that holds a number of bytes, written with a unit or without.
+type byteSize int64
+
+func (b *byteSize) Set(s string) error {
+	n, err := humanize.ParseBytes(s)
+	if err == nil && (n == 0 || n > math.MaxInt64) {
+		err = strconv.ErrRange
+	}
+	*b = byteSize(n)
+	return err
+}
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return strings.ReplaceAll(humanize.IBytes(uint64(*b)), " ", "")
+}
+
+func (*byteSize) Type() string { return "SIZE" }
 
 // ratio writes part in percent of whole: "66.3 %".
 func ratio(part, whole int64) string {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/oras-bsm/oras-bsm/codec"
@@ -14,7 +12,8 @@ import (
 )
 
 func newPush(a *app) *cobra.Command {
-	var level, layerSize string
+	var level string
+	layerSize := byteSize(oci.DefaultLayerSize)
 	cmd := &cobra.Command{
 		Use:   "push REF DIR",
 		Short: "Store the model directory DIR as REF",
@@ -43,34 +42,21 @@ replaced as a whole: FILE must not name anything else that is to be kept.`,
 			return completeReference(cmd, args, s)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o, err := parsePush(level, layerSize)
+			l, err := codec.ParseLevel(level)
 			if err != nil {
-				return &usageError{err: err}
+				return &usageError{err: fmt.Errorf("--level: %w", err)}
 			}
-			return a.push(cmd.Context(), args[0], args[1], o)
+			return a.push(cmd.Context(), args[0], args[1], &oci.PushOptions{Level: l, LayerSize: int64(layerSize)})
 		},
 	}
 	cmd.Flags().StringVar(&level, "level", codec.Default.String(), "the `LEVEL` of compression, default or max; both are lossless")
-	cmd.Flags().StringVar(&layerSize, "layer-size", "2GiB", "the largest encoded layer, for registries with a limit: a `SIZE` such as 500MB")
+	cmd.Flags().Var(&layerSize, "max-layer-size", "the largest encoded layer, for registries with a limit: a `SIZE` such as 500MB")
 	levels := []cobra.Completion{
 		cobra.CompletionWithDesc(codec.Default.String(), "as fast as memory"),
 		cobra.CompletionWithDesc(codec.Max.String(), "smaller, slower"),
 	}
 	complete(cmd, "level", cobra.FixedCompletions(levels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
-}
-
-// parsePush reads the flags of push.
-func parsePush(level, layerSize string) (*oci.PushOptions, error) {
-	l, err := codec.ParseLevel(level)
-	if err != nil {
-		return nil, fmt.Errorf("--level: %w", err)
-	}
-	n, err := humanize.ParseBytes(layerSize)
-	if err != nil || n == 0 || n > math.MaxInt64 {
-		return nil, fmt.Errorf("--layer-size: %q is not a size such as 500MB or 2GiB", layerSize)
-	}
-	return &oci.PushOptions{Level: l, LayerSize: int64(n)}, nil
 }
 
 func (a *app) push(ctx context.Context, name, dir string, opts *oci.PushOptions) error {

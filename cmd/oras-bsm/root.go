@@ -25,6 +25,8 @@ type app struct {
 	plainHTTP bool
 	jobs      int
 	quiet     bool
+	limitRate byteSize
+	links     int
 	json      bool
 
 	started bool // the command line was understood
@@ -64,6 +66,8 @@ gets the same bytes back.`,
 	f := root.PersistentFlags()
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "speak http, not https, to the registry")
 	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU, at most 8)")
+	f.IntVar(&a.links, "connections", 0, "how many requests for parts of blobs run at once (default 8)")
+	f.Var(&a.limitRate, "limit-rate", "move at most this `SIZE` of blobs a second in each direction, such as 50MB")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a), newBench(a),
@@ -109,8 +113,11 @@ func flagError(_ *cobra.Command, err error) error {
 		return err
 	}
 	want := "a whole number"
-	if bad.GetFlag().Value.Type() == "bool" {
+	switch bad.GetFlag().Value.Type() {
+	case "bool":
 		want = "true or false"
+	case "SIZE":
+		want = "a size such as 500MB or 2GiB"
 	}
 	return fmt.Errorf("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), want)
 }
@@ -140,7 +147,10 @@ func completeReference(_ *cobra.Command, args []string, _ string) ([]cobra.Compl
 
 // store returns the options of a store.
 func (a *app) store() oci.StoreOptions {
-	return oci.StoreOptions{PlainHTTP: a.plainHTTP, UserAgent: "oras-bsm/" + buildVersion().Version}
+	return oci.StoreOptions{
+		PlainHTTP: a.plainHTTP, UserAgent: "oras-bsm/" + buildVersion().Version,
+		Connections: a.links, LimitRate: int64(a.limitRate),
+	}
 }
 
 // job reads the REF of a command line and returns the options to work on it with.
@@ -157,6 +167,9 @@ func (a *app) job(name string) (ref oci.Reference, o oci.Options, done func(), e
 func (a *app) work() (o oci.Options, done func(), err error) {
 	if a.jobs < 0 {
 		return o, nil, &usageError{err: fmt.Errorf("--jobs %d is negative", a.jobs)}
+	}
+	if a.links < 0 {
+		return o, nil, &usageError{err: fmt.Errorf("--connections %d is negative", a.links)}
 	}
 	o = oci.Options{StoreOptions: a.store(), Jobs: a.jobs}
 	out, done := a.stderr, func() {}
