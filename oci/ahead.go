@@ -24,7 +24,7 @@ type budget struct {
 	readers int
 	most    int // parts in all
 
-	free sync.Pool // of *[partSize]byte
+	free []*[partSize]byte // of parts that were read: memory that stays is not made anew
 }
 
 func newBudget(connections int) *budget {
@@ -50,10 +50,24 @@ func (b *budget) take(has int) bool {
 	return true
 }
 
-func (b *budget) give() {
+// give gives back the room of a part, and its memory.
+func (b *budget) give(buf *[partSize]byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.parts++
+	b.free = append(b.free, buf)
+}
+
+// memory returns memory for a part.
+func (b *budget) memory() *[partSize]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.free); n > 0 {
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf
+	}
+	return new([partSize]byte)
 }
 
 // aheadReader reads a range of a blob, several parts at once: one as it comes, for
@@ -175,10 +189,7 @@ type part struct {
 // fetch fills p from what open returns, in a goroutine that never waits for who
 // reads from p and ends with the context of the request.
 func (b *budget) fetch(ctx context.Context, p *part, open func() (io.ReadCloser, error)) {
-	p.buf, _ = b.free.Get().(*[partSize]byte)
-	if p.buf == nil {
-		p.buf = new([partSize]byte)
-	}
+	p.buf = b.memory()
 	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
@@ -232,7 +243,6 @@ func (p *part) Read(b []byte) (int, error) {
 // context or its last byte does.
 func (p *part) Close() error {
 	<-p.done
-	p.budget.free.Put(p.buf)
-	p.budget.give()
+	p.budget.give(p.buf)
 	return nil
 }

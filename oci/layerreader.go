@@ -189,8 +189,11 @@ func (l *layerReader) elsewhere(ctx context.Context, off int64, b []byte) error 
 	return short(err)
 }
 
-// short calls an early end what it is.
+// short calls an early end what it is, but that of a connection that was lost.
 func short(err error) error {
+	if errors.Is(err, ErrRegistry) {
+		return err
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: layer ends early", ErrCorrupt)
 	}
