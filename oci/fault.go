@@ -2,12 +2,12 @@ package oci
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -17,7 +17,7 @@ import (
 // escaped. A canceled context stays what it is.
 func registryFault(host string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !isDial(err):
 		return err
 	case errors.Is(err, ErrRegistry), errors.Is(err, ErrNotFound), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrCorrupt):
 		return err
@@ -58,19 +58,31 @@ func statusFault(host string, t *transport.Error) error {
 	return fmt.Errorf("%w: %s answers %d %s", ErrRegistry, host, t.StatusCode, said)
 }
 
+// isDial reports whether err is of a connection that could not be made. One that
+// takes too long looks like a context that ended.
+func isDial(err error) bool {
+	o, ok := errors.AsType[*net.OpError](err)
+	return ok && o.Op == "dial"
+}
+
 // tlsHint names the trouble with a certificate, or "".
 func tlsHint(host string, err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "the certificate of " + host + " is signed by an authority that this machine does not know: add it to the system's, or name its file in SSL_CERT_FILE"
+		return "the certificate of " + host + " is signed by an authority that this machine does not know: name the authority's with --ca-file, or add it to the system's or to SSL_CERT_FILE"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "the certificate of " + host + " is for another name"
+		return "the certificate of " + host + " is for another name: use a name that it is for"
 	}
 	if c, ok := errors.AsType[x509.CertificateInvalidError](err); ok && c.Reason == x509.Expired {
 		return "the certificate of " + host + " has expired, or this machine's clock is wrong"
 	}
-	if a, ok := errors.AsType[tls.AlertError](err); ok {
-		return host + " refuses the TLS connection (" + a.Error() + "): it may want a client certificate"
+	// The type of an alert is not exported by crypto/tls.
+	a, ok := errors.AsType[*net.OpError](err)
+	switch {
+	case !ok || a.Op != "remote error":
+		return ""
+	case strings.HasSuffix(a.Err.Error(), "certificate required"):
+		return host + " wants a client certificate: name it with --cert-file and --key-file"
 	}
-	return ""
+	return host + " refuses the TLS connection: it may want a client certificate, or another than it was shown: --cert-file, --key-file"
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
@@ -28,15 +29,11 @@ func login(ctx context.Context, registry, user, password string, o *StoreOptions
 	if user == "" || password == "" {
 		return errors.New("user name and password must not be empty")
 	}
-	opts := o.orDefault()
-	base := newTransport()
-	defer base.CloseIdleConnections()
-	reg, below, err := guardedRegistry(registry, opts.PlainHTTP, opts.UserAgent, base, defaultPatience)
+	reg, err := name.NewRegistry(registry, name.StrictValidation)
 	if err != nil {
 		return err
 	}
-	auth := authn.FromConfig(authn.AuthConfig{Username: user, Password: password})
-	if err := tryCredentials(ctx, reg, auth, below); err != nil {
+	if err := checkCredentials(ctx, reg, user, password, o); err != nil {
 		return err
 	}
 	cf, err := dockerConfig()
@@ -45,6 +42,26 @@ func login(ctx context.Context, registry, user, password string, o *StoreOptions
 	}
 	key := credentialKey(reg)
 	return cf.GetCredentialsStore(key).Store(dockertypes.AuthConfig{ServerAddress: key, Username: user, Password: password})
+}
+
+// checkCredentials asks the registry whether it takes user and password. It is
+// spoken to as hosts.toml says; its mirrors have credentials of their own.
+func checkCredentials(ctx context.Context, reg name.Registry, user, password string, o *StoreOptions) error {
+	ends, err := endpoints(Reference{kind: kindRegistry, repo: name.Repository{Registry: reg}}, o)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(ends, func(e *endpoint) bool { return e.namespace() == "" })
+	if i < 0 {
+		return fmt.Errorf("hosts.toml has other hosts in its place, such as %s: log in to these", ends[0].host.Name)
+	}
+	r, below, err := ends[i].open(defaultPatience)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	auth := authn.FromConfig(authn.AuthConfig{Username: user, Password: password})
+	return tryCredentials(ctx, r.repo.Registry, auth, below)
 }
 
 // tryCredentials asks the registry whether it takes auth.

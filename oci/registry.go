@@ -8,10 +8,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
@@ -27,38 +27,35 @@ var acceptManifests = strings.Join([]string{
 
 // registry is one repository of a registry, and an authenticated way to it.
 type registry struct {
-	ref  Reference
-	repo name.Repository
+	ref  Reference       // what was asked for, which a mirror has under its own name
+	repo name.Repository // at the endpoint that is spoken to
+	ns   string          // the registry that a mirror stands for, or ""
 	opts StoreOptions
 	wait patience
 
 	base   *http.Transport
+	rest   *http.Transport   // to other hosts; may be base
 	auth   http.RoundTripper // a *transport.Wrapper
 	client *http.Client
 }
 
 // dialRegistry performs the handshake for a scope of transport.PullScope or
-// transport.PushScope.
+// transport.PushScope: with the first endpoint that takes what is written, or
+// with the registry itself.
 func dialRegistry(ctx context.Context, ref Reference, o *StoreOptions, scope string, wait patience) (*registry, error) {
-	r := &registry{ref: ref, repo: ref.repo, opts: o.orDefault(), wait: wait, base: newTransport()}
-	host := r.repo.RegistryStr()
-	plain := ref.plainHTTP || r.opts.PlainHTTP
-	reg, below, err := guardedRegistry(host, plain, r.opts.UserAgent, r.base, wait)
+	ends, err := endpoints(ref, o)
 	if err != nil {
 		return nil, err
 	}
-	r.repo.Registry = reg
-	auth, err := authn.Resolve(ctx, r.opts.Keychain, r.repo)
-	if err != nil {
-		return nil, fmt.Errorf("reading the credentials for %s: %w", displayHost(host), err)
+	e := ends[len(ends)-1]
+	if scope == transport.PushScope {
+		i := slices.IndexFunc(ends, func(e *endpoint) bool { return e.host.Push })
+		if i < 0 {
+			return nil, errNoEndpoint
+		}
+		e = ends[i]
 	}
-	r.auth, err = transport.NewWithContext(ctx, reg, auth, below, []string{r.repo.Scope(scope)})
-	if err != nil {
-		r.base.CloseIdleConnections()
-		return nil, r.fault(err)
-	}
-	r.client = &http.Client{Transport: r.auth, CheckRedirect: checkRedirect}
-	return r, nil
+	return e.dial(ctx, scope, wait)
 }
 
 // guardedRegistry returns a registry and the transport below authentication.
@@ -78,6 +75,7 @@ func guardedRegistry(host string, plain bool, userAgent string, base http.RoundT
 // Close implements Source and Target.
 func (r *registry) Close() error {
 	r.base.CloseIdleConnections()
+	r.rest.CloseIdleConnections()
 	return nil
 }
 
@@ -101,6 +99,9 @@ func (r *registry) send(ctx context.Context, method, kind, id string, header htt
 		Scheme: r.repo.Scheme(),
 		Host:   r.repo.RegistryStr(),
 		Path:   "/v2/" + r.repo.RepositoryStr() + "/" + kind + "/" + id,
+	}
+	if r.ns != "" {
+		u.RawQuery = url.Values{"ns": {r.ns}}.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
@@ -151,8 +152,17 @@ type registrySource struct {
 	raw  []byte             // its manifest
 }
 
+// openRegistrySource opens ref at its only endpoint, or at those that
+// hosts.toml names.
 func openRegistrySource(ctx context.Context, ref Reference, o *StoreOptions, wait patience) (Source, error) {
-	r, err := dialRegistry(ctx, ref, o, transport.PullScope, wait)
+	ends, err := endpoints(ref, o)
+	if err != nil {
+		return nil, err
+	}
+	if e := ends[0]; len(ends) > 1 || !e.host.Pull || !e.host.Resolve {
+		return newMirrorSource(ref, ends, wait)
+	}
+	r, err := ends[0].dial(ctx, transport.PullScope, wait)
 	if err != nil {
 		return nil, err
 	}

@@ -98,14 +98,14 @@ type StoreOptions struct {
 	// TempDir holds the spool files of uploads to a registry, which are as
 	// large as the blobs in flight. Default: os.TempDir().
 	TempDir string
-	// Keychain finds credentials. Default: authn.DefaultKeychain, which reads
-	// what docker login and podman login wrote.
+	// Keychain finds credentials. Default: one that reads what docker login and
+	// podman login wrote.
 	Keychain authn.Keychain
 	// UserAgent is sent to registries. Default: oras-bsm.
 	UserAgent string
 	// HostsDir holds what containerd knows of registries: for each of them a
 	// directory with its mirrors and certificates, as containerd's docs/hosts.md
-	// says. Default: /etc/containerd/certs.d.
+	// says. Default: /etc/containerd/certs.d, if it is there and may be read.
 	HostsDir string
 	// CAFile holds certificates, in PEM, of authorities to trust beside the
 	// system's. CertFile and KeyFile hold the certificate and key to show to
@@ -124,7 +124,7 @@ func (o *StoreOptions) orDefault() StoreOptions {
 		c = *o
 	}
 	if c.Keychain == nil {
-		c.Keychain = authn.DefaultKeychain
+		c.Keychain = keychain{}
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = "oras-bsm"
@@ -138,7 +138,8 @@ func (o *StoreOptions) orDefault() StoreOptions {
 var errNoReference = errors.New("empty reference")
 
 // OpenSource opens what ref names for reading. For a registry it performs the
-// authentication handshake; that the artifact exists is found by Resolve.
+// authentication handshake, or leaves that to the first use where HostsDir names
+// mirrors; that the artifact exists is found by Resolve.
 func OpenSource(ctx context.Context, ref Reference, o *StoreOptions) (Source, error) {
 	var s Source
 	var err error

@@ -62,13 +62,13 @@ const (
 
 // Load returns the endpoints of registry, HOST or HOST:PORT, in the order in
 // which they are to be asked. The registry itself comes last and is all there is
-// where dir says nothing of it.
+// where dir says nothing of it. Without a dir nothing is read.
 func Load(dir, registry string) ([]Host, error) {
+	hosts := []Host{{}}
 	own, err := find(dir, registry)
 	if err != nil {
 		return nil, err
 	}
-	hosts := []Host{{}}
 	if own != "" {
 		if hosts, err = read(own); err != nil {
 			return nil, err
@@ -95,7 +95,7 @@ func find(dir, registry string) (string, error) {
 		names = append([]string{host + "_" + port + "_"}, names...)
 	}
 	for _, name := range names {
-		if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
+		if dir == "" || !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
 			continue
 		}
 		p := filepath.Join(dir, name)
