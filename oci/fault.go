@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -22,7 +23,7 @@ func registryFault(host string, err error) error {
 	case errors.Is(err, ErrRegistry), errors.Is(err, ErrNotFound), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrCorrupt):
 		return err
 	}
-	if hint := tlsHint(host, err); hint != "" {
+	if hint := tlsHint(spokenTo(host, err), err); hint != "" {
 		return fmt.Errorf("%w: %s: %w", ErrRegistry, hint, err)
 	}
 	if t, ok := errors.AsType[*transport.Error](err); ok {
@@ -35,6 +36,23 @@ func registryFault(host string, err error) error {
 		return fmt.Errorf("%w: no host %s: check the name", ErrRegistry, d.Name)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrRegistry, host, err)
+}
+
+// spokenTo returns the host that err is about, which is another than host after a
+// redirect. It takes from the message what signs an address: who reads it could
+// use that.
+func spokenTo(host string, err error) string {
+	e, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return host
+	}
+	u, perr := url.Parse(e.URL)
+	if perr != nil {
+		return host
+	}
+	u.RawQuery = ""
+	e.URL = u.String()
+	return u.Host
 }
 
 // statusFault reads the status of an answer and the registry's own words.

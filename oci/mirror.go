@@ -38,9 +38,10 @@ type mirror struct {
 // do dials the mirror if need be and hands it to f.
 func (m *mirror) do(ctx context.Context, f func(Source) error) error {
 	src, err := m.source(ctx)
-	if err == nil {
-		err = f(src)
+	if err != nil {
+		return err
 	}
+	err = f(src)
 	if ctx.Err() == nil {
 		m.note(err)
 	}
@@ -81,6 +82,9 @@ func (m *mirror) source(ctx context.Context) (*registrySource, error) {
 	}
 	r, err := m.dial(ctx, transport.PullScope, m.wait)
 	if err != nil {
+		if ctx.Err() == nil {
+			m.note(err)
+		}
 		return nil, err
 	}
 	m.src = &registrySource{registry: r}
@@ -366,7 +370,7 @@ func (f mirrorFaults) Error() string {
 		}
 		s = append(s, msg)
 	}
-	return strings.Join(s, "; ")
+	return strings.Join(s, "; then ")
 }
 
 // Unwrap returns the fault of the last in hosts.toml: the registry itself knows

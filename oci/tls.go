@@ -66,7 +66,7 @@ func clientCertificates(pairs [][2]string) (certs []tls.Certificate, err error) 
 			continue
 		}
 		if file == "" {
-			return nil, fmt.Errorf("the key %s has no certificate: name it, too", keyFile)
+			return nil, fmt.Errorf("the key %s has no certificate: name it with --cert-file", keyFile)
 		}
 		cert, err := hosts.ReadFile(file, maxPEM)
 		if err != nil {

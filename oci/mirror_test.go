@@ -1,0 +1,564 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/oras-bsm/oras-bsm/mediatypes"
+)
+
+// hostsDir writes the hosts.toml of a registry and returns the tree.
+func hostsDir(t testing.TB, registry, file string) string {
+	t.Helper()
+	dir := t.TempDir()
+	own := filepath.Join(dir, registry)
+	if i := strings.LastIndexByte(registry, ':'); i >= 0 {
+		own = filepath.Join(dir, registry[:i]+"_"+registry[i+1:]+"_")
+	}
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "hosts.toml"), []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// readMirror is the table of a host that may be read.
+func readMirror(host string) string {
+	return fmt.Sprintf("[host.\"http://%s\"]\ncapabilities = ['pull', 'resolve']\n", host)
+}
+
+// openMirrored opens ref with a hosts.toml for its registry.
+func openMirrored(t testing.TB, ref Reference, file string, o StoreOptions) Source {
+	t.Helper()
+	o.HostsDir = hostsDir(t, ref.repo.RegistryStr(), file)
+	src, err := openRegistrySource(t.Context(), ref, &o, hasty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = src.Close() })
+	return src
+}
+
+// requests remembers the requests that a server gets.
+type requests struct {
+	mu   sync.Mutex
+	list []*http.Request
+}
+
+func (l *requests) add(r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, r.Clone(context.Background()))
+}
+
+func (l *requests) all() []*http.Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+// watched is a stub that remembers its requests.
+func watched(t testing.TB, script func(http.ResponseWriter, *http.Request) bool) (*stub, *requests) {
+	var l requests
+	return newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
+		l.add(r)
+		return script != nil && script(w, r)
+	}), &l
+}
+
+// unused is an address that nobody listens on.
+func unused(t testing.TB) string {
+	srv := httptest.NewServer(nil)
+	srv.Close()
+	return strings.TrimPrefix(srv.URL, "http://")
+}
+
+// below is a script for what lies below a kind: manifests or blobs.
+func below(kind string, answer func(http.ResponseWriter, *http.Request)) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/"+kind+"/") {
+			return false
+		}
+		answer(w, r)
+		return true
+	}
+}
+
+func status(code int) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// readAll reads all of a model and compares it.
+func readAll(t *testing.T, src Source, m model) {
+	t.Helper()
+	d, err := src.Resolve(t.Context())
+	if err != nil || d.Digest != m.index.Digest {
+		t.Fatalf("resolved to %v, %v", d, err)
+	}
+	for _, x := range append(m.manifests, m.index) {
+		if raw, err := src.Manifest(t.Context(), x.Descriptor); err != nil || !bytes.Equal(raw, x.raw) {
+			t.Fatalf("Manifest: %d bytes, %v", len(raw), err)
+		}
+	}
+	for _, b := range m.blobs() {
+		if got := readBlob(t, src, b.Descriptor, 0, -1); !bytes.Equal(got, b.raw) {
+			t.Fatalf("blob %s differs", b.Digest)
+		}
+	}
+}
+
+// TestMirrorServes reads all at the mirror: the registry itself gets no request,
+// not even for a handshake, and the mirror is told for whom it stands.
+func TestMirrorServes(t *testing.T) {
+	m := newModel(t, 80)
+	mirror, seen := watched(t, nil)
+	m.publish(t, mirror.ref(t))
+	before := len(seen.all())
+	server, unseen := watched(t, nil)
+	readAll(t, openMirrored(t, server.ref(t), readMirror(mirror.host), StoreOptions{}), m)
+	for _, r := range seen.all()[before:] {
+		if want := server.host; r.URL.Query().Get("ns") != want && r.URL.Path != "/v2/" {
+			t.Errorf("%s %s does not name %s", r.Method, r.URL, want)
+		}
+	}
+	if n := len(unseen.all()); n != 0 {
+		t.Errorf("the registry got %d requests", n)
+	}
+}
+
+// TestNextMirror breaks the mirror in every way: the registry has the bytes, and
+// is not told that it is a mirror of itself.
+func TestNextMirror(t *testing.T) {
+	m, other := newModel(t, 81), newModel(t, 82)
+	for _, tt := range []struct {
+		name   string
+		script func(http.ResponseWriter, *http.Request) bool
+	}{
+		{"manifests not found", below("manifests", status(404))},
+		{"manifests 500", below("manifests", status(500))},
+		{"manifests 401", below("manifests", status(401))},
+		{"manifests 403", below("manifests", status(403))},
+		{"another manifest", below("manifests", func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "sha256:") {
+				_, _ = w.Write(other.index.raw)
+				return
+			}
+			w.WriteHeader(404)
+		})},
+		{"a web page", below("manifests", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") })},
+		{"blobs not found", below("blobs", status(404))},
+		{"blobs 503", below("blobs", status(503))},
+		{"blobs 403", below("blobs", status(403))},
+		{"blobs of another size", below("blobs", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") })},
+		{"blobs cut", below("blobs", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			panic(http.ErrAbortHandler)
+		})},
+		{"no handshake", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }},
+		{"a realm that is refused", func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://169.254.169.254/token"`)
+			w.WriteHeader(401)
+			return true
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			mirror, seen := watched(t, nil)
+			m.publish(t, mirror.ref(t))
+			mirror.script = func(w http.ResponseWriter, r *http.Request) bool { seen.add(r); return tt.script(w, r) }
+			server, log := watched(t, nil)
+			m.publish(t, server.ref(t))
+			asked := len(seen.all())
+			readAll(t, openMirrored(t, server.ref(t), readMirror(mirror.host), StoreOptions{}), m)
+			if len(seen.all()) == asked {
+				t.Error("the mirror was not asked")
+			}
+			for _, r := range log.all() {
+				if r.URL.Query().Has("ns") {
+					t.Errorf("the registry is asked as a mirror: %s", r.URL)
+				}
+			}
+		})
+	}
+	t.Run("down", func(t *testing.T) {
+		server, _ := watched(t, nil)
+		m.publish(t, server.ref(t))
+		readAll(t, openMirrored(t, server.ref(t), readMirror(unused(t))+readMirror(unused(t)), StoreOptions{}), m)
+	})
+}
+
+// TestBlobGoesOnElsewhere breaks blobs off at the mirror: each byte is read
+// once.
+func TestBlobGoesOnElsewhere(t *testing.T) {
+	b := randomThing(mediatypes.BlockLayer, 83, 100_000)
+	mirror, _ := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, get int) bool {
+		if get > 1 {
+			w.WriteHeader(500)
+			return true
+		}
+		return serveRange(w, r, b.raw, 30_000)
+	}))
+	server, seen := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, _ int) bool { return serveRange(w, r, b.raw, -1) }))
+	src := openMirrored(t, server.ref(t), readMirror(mirror.host), StoreOptions{})
+	if got := readBlob(t, src, b.Descriptor, 1000, 90_000); !bytes.Equal(got, b.raw[1000:91_000]) {
+		t.Errorf("%d wrong bytes", len(got))
+	}
+	if got := seen.all(); len(got) != 2 || got[1].Header.Get("Range") != "bytes=31000-90999" {
+		t.Errorf("the registry got %v", got)
+	}
+	// Until the mirror has rested, the registry alone is asked.
+	readBlob(t, src, b.Descriptor, 0, 10)
+	if n := mirror.count("GET blobs"); n != 2 {
+		t.Errorf("the mirror got %d requests", n)
+	}
+	// Both broken: the error says where, and what is wrong with each.
+	server.script = below("blobs", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "bytes=5-9" {
+			w.WriteHeader(404)
+			return
+		}
+		serveRange(w, r, b.raw, 2)
+	})
+	got, err := readRange(t.Context(), src, b.Descriptor, 5, 5)
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Offset != 7 || !bytes.Equal(got, b.raw[5:7]) || !errors.Is(err, ErrNotFound) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	for _, says := range []string{mirror.host + " answers 500", server.host + " answers 404"} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v does not say %q", err, says)
+		}
+	}
+}
+
+// TestCapabilities asks only whom hosts.toml trusts with it.
+func TestCapabilities(t *testing.T) {
+	m, stale := newModel(t, 84), newModel(t, 85)
+	mirror, seen := watched(t, nil)
+	stale.publish(t, mirror.ref(t))
+	m.put(t, mirror.target(t))
+	server, log := watched(t, nil)
+	m.publish(t, server.ref(t))
+	pullOnly := fmt.Sprintf("[host.\"http://%s\"]\ncapabilities = ['pull']\n", mirror.host)
+
+	before := len(seen.all())
+	readAll(t, openMirrored(t, server.ref(t), pullOnly, StoreOptions{}), m)
+	asked := seen.all()[before:]
+	if len(asked) < 7 || slices.ContainsFunc(asked, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/manifests/v1") }) {
+		t.Errorf("the mirror was asked for %v", asked)
+	}
+	before = len(log.all())
+	byDigest := parseRef(t, server.host+"/org/model@"+m.index.Digest.String())
+	readAll(t, openMirrored(t, byDigest, pullOnly, StoreOptions{}), m)
+	if n := len(log.all()) - before; n != 0 {
+		t.Errorf("by digest the registry is asked %d times", n)
+	}
+	nobody := fmt.Sprintf("server = 'http://%s'\ncapabilities = ['push']\n", server.host)
+	if _, err := openRegistrySource(t.Context(), server.ref(t), &StoreOptions{HostsDir: hostsDir(t, server.host, nobody)}, hasty); !errors.Is(err, errNoEndpoint) {
+		t.Errorf("nobody may be read: %v", err)
+	}
+	src := openMirrored(t, server.ref(t), fmt.Sprintf("server = 'http://%s'\ncapabilities = ['pull']\n", server.host), StoreOptions{})
+	if _, err := src.Resolve(t.Context()); !errors.Is(err, errNoEndpoint) {
+		t.Errorf("nobody may resolve: %v", err)
+	}
+}
+
+// TestElsewhere gives a caller who got wrong bytes the other hosts, one after
+// the other, and leaves the source as it is.
+func TestElsewhere(t *testing.T) {
+	b := randomThing(mediatypes.BlockLayer, 86, 100)
+	var hosts []*stub
+	for i := range 3 {
+		s, _ := watched(t, blobServer(b, func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			_, _ = w.Write(bytes.Repeat([]byte{byte(i)}, 100))
+			return true
+		}))
+		hosts = append(hosts, s)
+	}
+	src := openMirrored(t, hosts[2].ref(t), readMirror(hosts[0].host)+readMirror(hosts[1].host), StoreOptions{})
+	view := src
+	for i, want := range []byte{0, 1, 2, 0, 1} {
+		if got := readBlob(t, view, b.Descriptor, 0, -1); got[0] != want {
+			t.Errorf("view %d reads at host %d, want %d", i, got[0], want)
+		}
+		view = view.(interface{ elsewhere() Source }).elsewhere()
+	}
+	if got := readBlob(t, src, b.Descriptor, 0, -1); got[0] != 0 {
+		t.Errorf("the source reads at host %d", got[0])
+	}
+}
+
+// TestAllMirrorsFail names each host and its reason, and is of the kind of the
+// registry's own answer.
+func TestAllMirrorsFail(t *testing.T) {
+	broken, _ := watched(t, below("manifests", status(500)))
+	server, _ := watched(t, nil)
+	down := unused(t)
+	src := openMirrored(t, server.ref(t), readMirror(down)+readMirror(broken.host), StoreOptions{})
+	for _, try := range []string{"first", "second"} { // now in another order
+		_, err := src.Resolve(t.Context())
+		if !errors.Is(err, ErrNotFound) || errors.Is(err, ErrRegistry) {
+			t.Errorf("%s: %v", try, err)
+		}
+		for _, says := range []string{server.ref(t).String(), down, "connection refused", broken.host + " answers 500", server.host + " answers 404"} {
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v does not say %q", try, err, says)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := src.Resolve(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+// TestPushGoesTo sends what is written to the first host that may have it.
+func TestPushGoesTo(t *testing.T) {
+	m := newModel(t, 87)
+	for _, tt := range []struct{ name, file, want string }{
+		{"the registry", "[host.'http://MIRROR']\ncapabilities = ['pull', 'resolve']", "SERVER"},
+		{"a mirror that may", "[host.'http://MIRROR']\ncapabilities = ['pull', 'push']", "MIRROR"},
+		{"a mirror that may do all", "[host.'http://MIRROR']", "MIRROR"},
+		{"nobody", "server = 'http://SERVER'\ncapabilities = ['pull']", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			mirror, _ := watched(t, nil)
+			server, _ := watched(t, nil)
+			names := strings.NewReplacer("MIRROR", mirror.host, "SERVER", server.host)
+			o := &StoreOptions{HostsDir: hostsDir(t, server.host, names.Replace(tt.file))}
+			target, err := openRegistryTarget(t.Context(), server.ref(t), o, hasty)
+			if tt.want == "" {
+				if !errors.Is(err, errNoEndpoint) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.put(t, target)
+			if err := errors.Join(target.Publish(t.Context(), m.index.Descriptor), target.Close()); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []*stub{mirror, server} {
+				_, err := resolve(t.Context(), s.ref(t))
+				if want := names.Replace(tt.want) == s.host; (err == nil) != want {
+					t.Errorf("%s: %v, want it there: %v", s.host, err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestMirrorPaths serves the API at other paths, for reading and writing.
+func TestMirrorPaths(t *testing.T) {
+	m := newModel(t, 88)
+	for _, tt := range []struct {
+		name, path string
+		override   bool
+		root, repo string // what the server strips and keeps
+	}{
+		{"plain", "", false, "", "org/model"},
+		{"below a path", "/us", false, "/us", "org/model"},
+		{"with its version", "/us/v2", false, "/us", "org/model"},
+		{"below the version", "/v2/up/stream", true, "", "up/stream/org/model"},
+		{"both", "/us/v2/up", true, "/us", "up/org/model"},
+		{"no version", "/files", true, "/files", "org/model"},
+		{"no path", "/", true, "", "org/model"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, seen := watched(t, func(_ http.ResponseWriter, r *http.Request) bool {
+				var ok bool
+				if r.URL.Path, ok = strings.CutPrefix(r.URL.Path, tt.root); !ok {
+					t.Errorf("%s %s is not below %s", r.Method, r.URL, tt.root)
+				}
+				if !strings.HasPrefix(r.URL.Path, "/v2/") {
+					r.URL.Path = "/v2" + r.URL.Path // where the fake has it
+				}
+				return false
+			})
+			o := &StoreOptions{HostsDir: hostsDir(t, "registry.example", fmt.Sprintf("server = 'http://%s%s'\noverride_path = %v", s.host, tt.path, tt.override))}
+			ref := parseRef(t, "registry.example/org/model:v1")
+			target, err := openRegistryTarget(t.Context(), ref, o, hasty)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.put(t, target)
+			if err := errors.Join(target.Publish(t.Context(), m.index.Descriptor), target.Close()); err != nil {
+				t.Fatal(err)
+			}
+			src, err := openRegistrySource(t.Context(), ref, o, hasty)
+			if err != nil {
+				t.Fatal(err)
+			}
+			readAll(t, src, m)
+			_ = src.Close()
+			last := seen.all()[len(seen.all())-1]
+			if want := "/" + tt.repo + "/blobs/"; !strings.Contains(last.URL.Path, want) {
+				t.Errorf("%s has no %s", last.URL.Path, want)
+			}
+		})
+	}
+}
+
+// TestMirrorHeaders sends the headers of hosts.toml to the host, and not to
+// where it redirects.
+func TestMirrorHeaders(t *testing.T) {
+	b := randomThing(mediatypes.BlockLayer, 89, 100)
+	var stored requests
+	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stored.add(r)
+		_, _ = w.Write(b.raw)
+	}))
+	t.Cleanup(storage.Close)
+	s, seen := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		http.Redirect(w, r, storage.URL, http.StatusTemporaryRedirect)
+		return true
+	}))
+	src := openMirrored(t, s.ref(t), fmt.Sprintf("server = 'http://%s'\n[header]\nx-key = ['a', 'b']\nauthorization = 'Bearer x'", s.host), StoreOptions{})
+	if got := readBlob(t, src, b.Descriptor, 0, -1); !bytes.Equal(got, b.raw) {
+		t.Errorf("%d wrong bytes", len(got))
+	}
+	for _, r := range seen.all() {
+		if got := r.Header.Values("X-Key"); !slices.Equal(got, []string{"a", "b"}) || r.Header.Get("Authorization") != "Bearer x" {
+			t.Errorf("%s: %v", r.URL, r.Header)
+		}
+	}
+	if got := stored.all(); len(got) != 1 || got[0].Header.Get("X-Key") != "" || got[0].Header.Get("Authorization") != "" {
+		t.Errorf("the storage got %v", got)
+	}
+}
+
+// TestMirrorWithoutPing reads at a host that is but a tree of files.
+func TestMirrorWithoutPing(t *testing.T) {
+	m := newModel(t, 90)
+	s, _ := watched(t, nil)
+	m.publish(t, s.ref(t))
+	s.script = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v2/" {
+			w.WriteHeader(404)
+		}
+		return r.URL.Path == "/v2/"
+	}
+	readAll(t, openMirrored(t, s.ref(t), fmt.Sprintf("server = 'http://%s'", s.host), StoreOptions{}), m)
+	if _, err := openRegistrySource(t.Context(), s.ref(t), nil, hasty); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a registry without hosts.toml: %v", err)
+	}
+}
+
+// TestHostsDirErrors wants what was named to be there and to be right.
+func TestHostsDirErrors(t *testing.T) {
+	ref := parseRef(t, "registry.example/org/model:v1")
+	for _, tt := range []struct {
+		name string
+		o    StoreOptions
+		says string
+	}{
+		{"no directory", StoreOptions{HostsDir: filepath.Join(t.TempDir(), "x")}, "no such file"},
+		{"no TOML", StoreOptions{HostsDir: hostsDir(t, "registry.example", "x")}, "hosts.toml: line 1"},
+		{"no CA of a mirror", StoreOptions{HostsDir: hostsDir(t, "registry.example", "[host.'a.example']\nca = 'x.pem'")}, "x.pem"},
+		{"no CA", StoreOptions{CAFile: "/nonexistent"}, "/nonexistent"},
+		{"no PEM", StoreOptions{CAFile: os.Args[0]}, "more than"},
+		{"no certificate", StoreOptions{CAFile: "mirror.go"}, "mirror.go holds no certificate"},
+		{"a key alone", StoreOptions{KeyFile: "k.pem"}, "k.pem has no certificate"},
+		{"a client certificate", StoreOptions{CertFile: "mirror.go"}, "mirror.go"},
+	} {
+		for _, scope := range []string{transport.PullScope, transport.PushScope} {
+			_, err := dialRegistry(t.Context(), ref, &tt.o, scope, hasty)
+			if err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		}
+	}
+}
+
+// TestDialedOnce has many wait for one who dials in vain: none of them tries
+// again, and a waiting that is canceled ends.
+func TestDialedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mirror{turn: make(chan struct{}, 1)}
+		m.turn <- struct{}{} // somebody dials
+		ctx, cancel := context.WithCancel(t.Context())
+		errs := make(chan error, 8)
+		for range cap(errs) {
+			go func() {
+				_, err := m.source(ctx)
+				errs <- err
+			}()
+		}
+		canceled, gone := context.WithCancel(t.Context())
+		gone()
+		if _, err := m.source(canceled); !errors.Is(err, context.Canceled) {
+			t.Errorf("canceled: %v", err)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second) // of the bubble
+		m.note(ErrRegistry)
+		<-m.turn
+		for range cap(errs) {
+			if err := <-errs; !errors.Is(err, ErrRegistry) {
+				t.Errorf("got %v", err)
+			}
+		}
+		cancel()
+		if !m.resting() {
+			t.Error("it does not rest")
+		}
+		time.Sleep(restTime)
+		if m.resting() {
+			t.Error("it rests for ever")
+		}
+		m.note(ErrNotFound)
+		if m.resting() {
+			t.Error("to lack something is a reason to rest")
+		}
+	})
+}
+
+// TestMirrorsAtOnce reads at many places at the same time while one mirror is
+// down and another breaks off now and then.
+func TestMirrorsAtOnce(t *testing.T) {
+	b := randomThing(mediatypes.BlockLayer, 98, 50_000)
+	mirror, _ := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, get int) bool {
+		if get%3 == 0 {
+			w.WriteHeader(500)
+			return true
+		}
+		return serveRange(w, r, b.raw, 600)
+	}))
+	server, _ := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, _ int) bool { return serveRange(w, r, b.raw, -1) }))
+	src := openMirrored(t, server.ref(t), readMirror(unused(t))+readMirror(mirror.host), StoreOptions{}).(*mirrorSource)
+	var g errgroup.Group
+	for i := range int64(16) {
+		g.Go(func() error {
+			for _, s := range []Source{src, src.elsewhere()} {
+				got, err := readRange(t.Context(), s, b.Descriptor, i*3000, 3000)
+				if err != nil || !bytes.Equal(got, b.raw[i*3000:(i+1)*3000]) {
+					return fmt.Errorf("part %d: %d bytes, %w", i, len(got), err)
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+}
