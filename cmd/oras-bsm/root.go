@@ -23,6 +23,7 @@ type app struct {
 	stderr io.Writer
 
 	plainHTTP bool
+	hosts     hostFlags
 	jobs      int
 	quiet     bool
 	limitRate byteSize
@@ -65,6 +66,7 @@ gets the same bytes back.`,
 	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	f.BoolVar(&a.plainHTTP, "plain-http", false, "speak http, not https, to the registry")
+	a.hosts.add(root)
 	f.IntVar(&a.jobs, "jobs", 0, "how many `goroutines` encode or decode (default: one a CPU, at most 8)")
 	f.IntVar(&a.links, "connections", 0, "how many requests for parts of blobs run at once (default 8)")
 	f.Var(&a.limitRate, "limit-rate", "move at most this `SIZE` of blobs a second in each direction, such as 50MB")
@@ -150,6 +152,7 @@ func (a *app) store() oci.StoreOptions {
 	return oci.StoreOptions{
 		PlainHTTP: a.plainHTTP, UserAgent: "oras-bsm/" + buildVersion().Version,
 		Connections: a.links, LimitRate: int64(a.limitRate),
+		HostsDir: a.hosts.dir, CAFile: a.hosts.ca, CertFile: a.hosts.cert, KeyFile: a.hosts.key,
 	}
 }
 

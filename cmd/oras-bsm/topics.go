@@ -6,6 +6,7 @@ import "github.com/spf13/cobra"
 func topics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp},
+		{Use: "registries", Short: "How mirrors, certificates, credentials and proxies are found", Long: registriesHelp},
 		{Use: "references", Short: "How to name a model", Long: referencesHelp},
 	}
 }
@@ -39,4 +40,32 @@ one artifact, whatever happens to the tags.
 
 Registries are spoken to over https; --plain-http allows http, and for localhost
 it needs no flag. Credentials are those of oras-bsm login, docker login or podman
-login.`
+login: see oras-bsm help registries.`
+
+const registriesHelp = `Mirrors are those of containerd. /etc/containerd/certs.d, or --hosts-dir DIR,
+holds a directory for each registry: DIR/ghcr.io, DIR/registry.example_5000_ for
+registry.example:5000, DIR/_default for all others. The hosts.toml in it says:
+
+  server = "https://ghcr.io"              # asked last, and pushed to
+
+  [host."https://mirror.example:5000"]    # asked first; more may follow
+    capabilities = ["pull", "resolve"]    # without resolve, it is asked by digest
+    ca = "mirror.crt"                     # files are relative to this one
+
+Its other keys work, too: client, skip_verify, header, override_path,
+dial_timeout, proxy. If a host is down, refuses or lacks what is wanted, or gives
+wrong bytes, the next is asked. A push goes to the first host that may push: a
+host without capabilities may do all. Without hosts.toml, *.crt in the directory
+are authorities, *.cert and *.key the client's certificate and its key.
+
+Certificates: --ca-file FILE trusts more authorities than the system does;
+--cert-file and --key-file are shown to registries that want a client
+certificate.
+
+Credentials are looked for in REGISTRY_AUTH_FILE, in Docker's config.json
+(DOCKER_CONFIG, or ~/.docker), which login writes, and in Podman's
+containers/auth.json (XDG_RUNTIME_DIR, then XDG_CONFIG_HOME, or ~/.config). In
+each the longest of HOST/PATH... counts, then HOST. They go to that HOST and to
+the token server it names, and to no mirror: a mirror has credentials of its own.
+
+Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.`
