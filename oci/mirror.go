@@ -160,8 +160,8 @@ func (s *mirrorSource) order(may func(*hosts.Host) bool) []*mirror {
 func (s *mirrorSource) elsewhere() Source {
 	v := &mirrorSource{mirrors: s.mirrors}
 	if list := s.order(mayPull); len(list) > 0 {
-		others := slices.DeleteFunc(slices.Clone(s.avoid), func(m *mirror) bool { return m == list[0] })
-		v.avoid = append(others, list[0])
+		v.avoid = slices.DeleteFunc(slices.Clone(s.avoid), func(m *mirror) bool { return m == list[0] })
+		v.avoid = append(v.avoid, list[0])
 	}
 	return v
 }
@@ -326,11 +326,12 @@ func (r *mirrorReader) failed(err error) error {
 
 // Close implements io.Closer.
 func (r *mirrorReader) Close() error {
-	if r.err != nil {
-		return nil
-	}
+	open := r.err == nil
 	r.err = http.ErrBodyReadAfterClose
-	return r.body.Close()
+	if open {
+		return r.body.Close()
+	}
+	return nil
 }
 
 // mirrorFaults say of each mirror that was asked why it did not answer.

@@ -89,9 +89,9 @@ func Load(dir, registry string) ([]Host, error) {
 // a path has none.
 func find(dir, registry string) (string, error) {
 	names := []string{registry, fallback}
-	if host, port, err := net.SplitHostPort(registry); err == nil {
+	if _, port, err := net.SplitHostPort(registry); err == nil {
 		// The form without a colon, which not every file system takes.
-		host = strings.TrimSuffix(registry, ":"+port)
+		host := strings.TrimSuffix(registry, ":"+port)
 		names = append([]string{host + "_" + port + "_"}, names...)
 	}
 	for _, name := range names {
