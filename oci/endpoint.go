@@ -130,7 +130,7 @@ func (e *endpoint) open(wait patience) (r *registry, below http.RoundTripper, er
 		return nil, nil, err
 	}
 	r.repo = reg.Repo(e.repo)
-	return r, below, nil
+	return r, transport.NewUserAgent(throttled(below, e.opts.LimitRate), e.opts.UserAgent), nil
 }
 
 // transports returns the ways to the host and to others.
@@ -160,11 +160,11 @@ func (e *endpoint) transports() (own, rest *http.Transport) {
 func (e *endpoint) below(base http.RoundTripper, wait patience) (name.Registry, http.RoundTripper, error) {
 	t := &hostTransport{host: e.host, root: e.root, next: base}
 	if e.host.Scheme == "" {
-		return guardedRegistry(e.host.Name, e.ref.plainHTTP || e.opts.PlainHTTP, e.opts.UserAgent, t, wait)
+		return guardedRegistry(e.host.Name, e.ref.plainHTTP || e.opts.PlainHTTP, t, wait)
 	}
 	t.next = &schemeGuard{next: base, plain: e.host.Scheme == "http"}
 	reg, err := name.NewRegistry(e.host.Name, name.StrictValidation)
-	return reg, transport.NewUserAgent(&retrier{next: t, patience: wait}, e.opts.UserAgent), err
+	return reg, &retrier{next: t, patience: wait}, err
 }
 
 // hostname is a host without its port.

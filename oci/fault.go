@@ -61,6 +61,9 @@ func statusFault(host string, t *transport.Error) error {
 	for _, d := range t.Errors {
 		said += "; " + plainText(string(d.Code)+" "+d.Message)
 	}
+	if t.Request != nil && t.Request.Response != nil && displayHost(t.Request.URL.Host) != host {
+		return elsewhereFault(host, t, said)
+	}
 	switch t.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%w: %s answers %d %s: run oras-bsm login %s", ErrUnauthorized, host, t.StatusCode, said, host)
@@ -74,6 +77,21 @@ func statusFault(host string, t *transport.Error) error {
 		return fmt.Errorf("%w: %s answers 416 %s: its blob is shorter than the manifest says", ErrCorrupt, host, said)
 	}
 	return fmt.Errorf("%w: %s answers %d %s", ErrRegistry, host, t.StatusCode, said)
+}
+
+// elsewhereFault is statusFault for a place that host redirects to. Nobody logs in
+// there.
+func elsewhereFault(host string, t *transport.Error, said string) error {
+	kind := ErrRegistry
+	switch t.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		kind = ErrUnauthorized
+	case http.StatusNotFound:
+		kind = ErrNotFound
+	case http.StatusRequestedRangeNotSatisfiable:
+		kind = ErrCorrupt
+	}
+	return fmt.Errorf("%w: %s, to which %s redirects, answers %d %s: try again later, or ask who runs %s", kind, plainText(t.Request.URL.Host), host, t.StatusCode, said, host)
 }
 
 // isDial reports whether err is of a connection that could not be made. One that

@@ -87,7 +87,7 @@ func (m *mirror) source(ctx context.Context) (*registrySource, error) {
 		}
 		return nil, err
 	}
-	m.src = &registrySource{registry: r}
+	m.src = newRegistrySource(r)
 	return m.src, nil
 }
 

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -61,7 +62,7 @@ func dialRegistry(ctx context.Context, ref Reference, o *StoreOptions, scope str
 // guardedRegistry returns a registry and the transport below authentication.
 // go-containerregistry tries plain http by itself for private addresses; the
 // guard has the last word.
-func guardedRegistry(host string, plain bool, userAgent string, base http.RoundTripper, wait patience) (name.Registry, http.RoundTripper, error) {
+func guardedRegistry(host string, plain bool, base http.RoundTripper, wait patience) (name.Registry, http.RoundTripper, error) {
 	loopback := isLoopback(host)
 	opts := []name.Option{name.StrictValidation}
 	if plain || loopback {
@@ -69,7 +70,7 @@ func guardedRegistry(host string, plain bool, userAgent string, base http.RoundT
 	}
 	reg, err := name.NewRegistry(host, opts...)
 	guard := &schemeGuard{next: base, plain: plain, loopback: loopback}
-	return reg, transport.NewUserAgent(&retrier{next: guard, patience: wait}, userAgent), err
+	return reg, &retrier{next: guard, patience: wait}, err
 }
 
 // Close implements Source and Target.
@@ -122,24 +123,39 @@ func (r *registry) send(ctx context.Context, method, kind, id string, header htt
 // fetchManifest returns a manifest by its tag or digest, with the media type
 // that the registry gives it.
 func (r *registry) fetchManifest(ctx context.Context, id string) (raw []byte, contentType string, err error) {
+	for try := 1; ; try++ {
+		raw, contentType, err = r.readManifest(ctx, id)
+		if err == nil {
+			break
+		}
+		// Before there was an answer the transport has tried again already.
+		if contentType == "" || !isTransient(err) || try >= r.wait.tries || ctx.Err() != nil {
+			return nil, "", r.fault(err)
+		}
+		if err := sleep(ctx, backoff(r.wait.delay, try)); err != nil {
+			return nil, "", err
+		}
+	}
+	if len(raw) > mediatypes.MaxManifestSize {
+		return nil, "", fmt.Errorf("%w: the manifest has more than %d bytes", ErrCorrupt, mediatypes.MaxManifestSize)
+	}
+	if t, _, _ := mime.ParseMediaType(contentType); t == "text/html" || bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
+		return nil, "", fmt.Errorf("%w: %s answers with a web page: not a registry, or a proxy that wants you to log in first", ErrRegistry, r.host())
+	}
+	return raw, contentType, nil
+}
+
+// readManifest asks for a manifest once. If the answer breaks off there is an error
+// beside its content type.
+func (r *registry) readManifest(ctx context.Context, id string) (raw []byte, contentType string, err error) {
 	header := http.Header{"Accept": {acceptManifests}, "Accept-Encoding": {"identity"}}
-	resp, err := r.get(ctx, http.MethodGet, "manifests", id, header, http.StatusOK)
+	resp, err := r.send(ctx, http.MethodGet, "manifests", id, header, http.StatusOK)
 	if err != nil {
 		return nil, "", err
 	}
 	defer resp.Body.Close()
 	raw, err = io.ReadAll(io.LimitReader(resp.Body, mediatypes.MaxManifestSize+1))
-	if err != nil {
-		return nil, "", r.fault(err)
-	}
-	if len(raw) > mediatypes.MaxManifestSize {
-		return nil, "", fmt.Errorf("%w: the manifest has more than %d bytes", ErrCorrupt, mediatypes.MaxManifestSize)
-	}
-	contentType = resp.Header.Get("Content-Type")
-	if t, _, _ := mime.ParseMediaType(contentType); t == "text/html" || bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
-		return nil, "", fmt.Errorf("%w: %s answers with a web page: not a registry, or a proxy that wants you to log in first", ErrRegistry, r.host())
-	}
-	return raw, contentType, nil
+	return raw, cmp.Or(resp.Header.Get("Content-Type"), "unknown"), err
 }
 
 // registrySource reads one artifact of a registry.
@@ -150,6 +166,10 @@ type registrySource struct {
 	mu   sync.Mutex
 	desc ocispec.Descriptor // once resolved
 	raw  []byte             // its manifest
+}
+
+func newRegistrySource(r *registry) *registrySource {
+	return &registrySource{registry: r, ahead: newBudget(r.opts.Connections)}
 }
 
 // openRegistrySource opens ref at its only endpoint, or at those that
@@ -166,7 +186,7 @@ func openRegistrySource(ctx context.Context, ref Reference, o *StoreOptions, wai
 	if err != nil {
 		return nil, err
 	}
-	return &registrySource{registry: r, ahead: newBudget(r.opts.Connections)}, nil
+	return newRegistrySource(r), nil
 }
 
 // Resolve implements Source. The digest is computed from the manifest itself:

@@ -318,6 +318,59 @@ func TestManifestFaults(t *testing.T) {
 	}
 }
 
+// TestManifestCut loses the connection within a manifest, and within its header:
+// it is asked for again, a bounded number of times.
+func TestManifestCut(t *testing.T) {
+	m := newModel(t, 61)
+	for _, tt := range []struct {
+		name string
+		cuts int
+		head bool
+		gets int
+		want error
+	}{
+		{"body once", 1, false, 2, nil},
+		{"header once", 1, true, 2, nil},
+		{"body always", 1000, false, hasty.tries, ErrRegistry},
+		{"header always", 1000, true, hasty.tries, ErrRegistry},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var gets atomic.Int32
+			s := newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, "/manifests/") {
+					return false
+				}
+				if int(gets.Add(1)) > tt.cuts {
+					w.Header().Set("Content-Type", m.index.MediaType)
+					_, _ = w.Write(m.index.raw)
+					return true
+				}
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return true
+				}
+				answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n", len(m.index.raw))
+				if tt.head {
+					answer = answer[:len(answer)-4]
+				} else {
+					answer += "\r\n" + string(m.index.raw[:10])
+				}
+				_, _ = io.WriteString(conn, answer)
+				_ = conn.Close()
+				return true
+			})
+			d, err := s.source(t, hasty, nil).Resolve(t.Context())
+			if !errors.Is(err, tt.want) || err == nil && d.Digest != m.index.Digest {
+				t.Errorf("%v, %v", d, err)
+			}
+			if n := int(gets.Load()); n != tt.gets {
+				t.Errorf("%d requests, want %d", n, tt.gets)
+			}
+		})
+	}
+}
+
 // TestManifestWrongBytes answers a request by digest with another manifest.
 func TestManifestWrongBytes(t *testing.T) {
 	m, other := newModel(t, 58), newModel(t, 59)

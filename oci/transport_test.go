@@ -165,7 +165,7 @@ func TestPlainHTTP(t *testing.T) {
 				seen[r.URL.Scheme] = true
 				return nil, errors.New("unplugged")
 			})
-			reg, below, err := guardedRegistry(tt.host, tt.plain, "ua", next, hasty)
+			reg, below, err := guardedRegistry(tt.host, tt.plain, next, hasty)
 			if err != nil {
 				t.Fatal(err)
 			}
