@@ -99,7 +99,7 @@ func (e *endpoint) namespace() string {
 // transport.PushScope. The credentials are those of the host, whichever registry
 // it stands for.
 func (e *endpoint) dial(ctx context.Context, scope string, wait patience) (*registry, error) {
-	r, below, err := e.open(wait)
+	r, err := e.open(wait)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +107,11 @@ func (e *endpoint) dial(ctx context.Context, scope string, wait patience) (*regi
 	if e.host.Name == hubHost {
 		owner.Registry = e.ref.repo.Registry
 	}
-	auth, err := authn.Resolve(ctx, e.opts.Keychain, owner)
+	r.creds, err = authn.Resolve(ctx, e.opts.Keychain, owner)
 	if err != nil {
 		return nil, fmt.Errorf("reading the credentials for %s: %w", r.host(), err)
 	}
-	r.auth, err = transport.NewWithContext(ctx, r.repo.Registry, auth, below, []string{r.repo.Scope(scope)})
+	r.auth, err = transport.NewWithContext(ctx, r.repo.Registry, r.creds, r.below, []string{r.repo.Scope(scope)})
 	if err != nil {
 		_ = r.Close()
 		return nil, r.fault(err)
@@ -120,17 +120,17 @@ func (e *endpoint) dial(ctx context.Context, scope string, wait patience) (*regi
 	return r, nil
 }
 
-// open returns the registry without its authentication, and the transport below
-// that. It sends nothing.
-func (e *endpoint) open(wait patience) (r *registry, below http.RoundTripper, err error) {
-	r = &registry{ref: e.ref, ns: e.namespace(), opts: e.opts, wait: wait}
+// open returns the registry without its authentication. It sends nothing.
+func (e *endpoint) open(wait patience) (*registry, error) {
+	r := &registry{ref: e.ref, ns: e.namespace(), opts: e.opts, wait: wait}
 	r.base, r.rest = e.transports()
-	reg, below, err := e.below(&splitTransport{name: hostname(e.host.Name), own: r.base, rest: r.rest}, wait)
+	reg, below, err := e.below(writes{&splitTransport{name: hostname(e.host.Name), own: r.base, rest: r.rest}}, wait)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r.repo = reg.Repo(e.repo)
-	return r, transport.NewUserAgent(throttled(below, e.opts.LimitRate), e.opts.UserAgent), nil
+	r.below = transport.NewUserAgent(throttled(below, e.opts.LimitRate), e.opts.UserAgent)
+	return r, nil
 }
 
 // transports returns the ways to the host and to others.

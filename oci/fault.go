@@ -55,12 +55,18 @@ func spokenTo(host string, err error) string {
 	return u.Host
 }
 
-// statusFault reads the status of an answer and the registry's own words.
-func statusFault(host string, t *transport.Error) error {
+// words are those of an answer's status and the registry's own, cut and escaped.
+func words(t *transport.Error) string {
 	said := http.StatusText(t.StatusCode)
 	for _, d := range t.Errors {
 		said += "; " + plainText(string(d.Code)+" "+d.Message)
 	}
+	return said
+}
+
+// statusFault says what the status of an answer means.
+func statusFault(host string, t *transport.Error) error {
+	said := words(t)
 	if t.Request != nil && t.Request.Response != nil && displayHost(t.Request.URL.Host) != host {
 		return elsewhereFault(host, t, said)
 	}

@@ -55,13 +55,13 @@ func checkCredentials(ctx context.Context, reg name.Registry, user, password str
 	if i < 0 {
 		return fmt.Errorf("hosts.toml has other hosts in its place, such as %s: log in to these", ends[0].host.Name)
 	}
-	r, below, err := ends[i].open(defaultPatience)
+	r, err := ends[i].open(defaultPatience)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	auth := authn.FromConfig(authn.AuthConfig{Username: user, Password: password})
-	return tryCredentials(ctx, r.repo.Registry, auth, below)
+	return tryCredentials(ctx, r.repo.Registry, auth, r.below)
 }
 
 // tryCredentials asks the registry whether it takes auth.

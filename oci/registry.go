@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
@@ -35,8 +36,10 @@ type registry struct {
 	wait patience
 
 	base   *http.Transport
-	rest   *http.Transport   // to other hosts; may be base
-	auth   http.RoundTripper // a *transport.Wrapper
+	rest   *http.Transport     // to other hosts; may be base
+	below  http.RoundTripper   // without authentication
+	creds  authn.Authenticator // what to authenticate with
+	auth   http.RoundTripper   // a *transport.Wrapper
 	client *http.Client
 }
 

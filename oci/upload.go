@@ -6,12 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -19,14 +20,72 @@ import (
 )
 
 // registryTarget writes one artifact into a registry.
-type registryTarget struct{ *registry }
+type registryTarget struct {
+	*registry
+	bare  *http.Client    // for wherever the registry sends uploads
+	far   *http.Transport // of bare
+	chunk int64           // see chunkSize
+
+	// What uploads have found out about the registry.
+	bounded atomic.Bool // it, or a proxy before it, takes no large body
+	patched atomic.Bool // it takes chunks
+	onePut  atomic.Bool // it takes none
+
+	mu      sync.Mutex
+	spools  *os.Root // once Receive has opened it
+	sources map[string]*mountSource
+}
 
 func openRegistryTarget(ctx context.Context, ref Reference, o *StoreOptions, wait patience) (Target, error) {
 	r, err := dialRegistry(ctx, ref, o, transport.PushScope, wait)
 	if err != nil {
 		return nil, err
 	}
-	return &registryTarget{r}, nil
+	t := &registryTarget{registry: r, chunk: chunkSize, sources: map[string]*mountSource{}}
+	t.onePut.Store(takesOnePut(r.repo.RegistryStr()))
+	t.far = r.rest.Clone()
+	if c := t.far.TLSClientConfig; c != nil { // a certificate is a credential, too
+		c.Certificates, c.GetClientCertificate = nil, nil
+	}
+	plain := ref.plainHTTP || r.opts.PlainHTTP
+	_, below, err := guardedRegistry(r.repo.RegistryStr(), plain, writes{t.far}, wait)
+	if err != nil {
+		return nil, err
+	}
+	t.bare = &http.Client{Transport: transport.NewUserAgent(throttled(below, r.opts.LimitRate), r.opts.UserAgent), CheckRedirect: stay}
+	return t, nil
+}
+
+// stay is a http.Client's CheckRedirect: a wire decides itself where to go on.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// wire returns a way to the registry with the credentials of auth.
+func (t *registryTarget) wire(auth http.RoundTripper) *wire {
+	return &wire{
+		auth: &http.Client{Transport: auth, CheckRedirect: stay}, bare: t.bare,
+		host: t.host(), silence: t.wait.idle,
+	}
+}
+
+// uploads is where uploads to the registry begin.
+func (t *registryTarget) uploads() *url.URL {
+	return &url.URL{
+		Scheme: t.repo.Scheme(),
+		Host:   t.repo.RegistryStr(),
+		Path:   "/v2/" + t.repo.RepositoryStr() + "/blobs/uploads/",
+	}
+}
+
+// Close implements Target.
+func (t *registryTarget) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var err error
+	if t.spools != nil {
+		err = t.spools.Close()
+	}
+	t.far.CloseIdleConnections()
+	return errors.Join(err, t.registry.Close())
 }
 
 // Has implements Target.
@@ -69,15 +128,48 @@ func (t *registryTarget) Create(ctx context.Context) (BlobWriter, error) {
 	return &upload{spool: newSpool(f), t: t}, nil
 }
 
-// Receive implements Target.
-func (t *registryTarget) Receive(ctx context.Context, _ ocispec.Descriptor, _ func(io.ReaderAt, int64) int64) (BlobWriter, int64, error) {
-	w, err := t.Create(ctx)
-	return w, 0, err
+// Receive implements Target. What is written is kept in a directory of the user's
+// below TempDir, for a week.
+func (t *registryTarget) Receive(ctx context.Context, d ocispec.Descriptor, good func(io.ReaderAt, int64) int64) (BlobWriter, int64, error) {
+	p, have, err := t.receive(ctx, d, good)
+	if errors.Is(err, errInUse) {
+		w, err := t.Create(ctx)
+		return w, 0, err
+	}
+	if err != nil {
+		return nil, 0, fail("creating a spool file for", d.Digest.String(), err)
+	}
+	return &upload{spool: p.spool, part: p, t: t}, have, nil
 }
 
-// Mount implements Target.
-func (t *registryTarget) Mount(context.Context, ocispec.Descriptor, Reference) (bool, error) {
-	return false, nil
+func (t *registryTarget) receive(ctx context.Context, d ocispec.Descriptor, good func(io.ReaderAt, int64) int64) (*partial, int64, error) {
+	if err := errors.Join(ctx.Err(), checkDescriptor(d)); err != nil {
+		return nil, 0, err
+	}
+	root, err := t.spoolDir()
+	if err != nil {
+		return nil, 0, err
+	}
+	name := d.Digest.Algorithm().String() + "-" + d.Digest.Encoded() + partSuffix
+	return openPartial(ctx, root, name, d, good)
+}
+
+// spoolDir returns where spool files are kept, clean of abandoned ones.
+func (t *registryTarget) spoolDir() (*os.Root, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.spools != nil {
+		return t.spools, nil
+	}
+	root, err := privateDir(t.opts.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := sweepPartials(root, partAge); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	t.spools = root
+	return root, nil
 }
 
 // PutManifest implements Target.
@@ -111,8 +203,8 @@ func (t *registryTarget) publish(ctx context.Context, d ocispec.Descriptor) erro
 
 // put sends a manifest under a tag or its digest.
 func (t *registryTarget) put(ctx context.Context, ref name.Reference, d ocispec.Descriptor, raw []byte) error {
-	return t.persist(ctx, func(ctx context.Context) error {
-		return remote.Put(ref, taggable{raw, types.MediaType(d.MediaType)}, t.remote(ctx)...)
+	return t.persist(ctx, func(ctx context.Context) (bool, error) {
+		return false, remote.Put(ref, taggable{raw, types.MediaType(d.MediaType)}, t.remote(ctx)...)
 	})
 }
 
@@ -127,31 +219,43 @@ func (t *registryTarget) remote(ctx context.Context) []remote.Option {
 	}
 }
 
-// persist repeats a write, which starts over each time, while that may help.
-func (t *registryTarget) persist(ctx context.Context, write func(context.Context) error) error {
+// persist repeats a write while that may help. It counts tries from 1 again when
+// one gained something that need not be done again. The registry's own wish for a
+// pause is respected.
+func (t *registryTarget) persist(ctx context.Context, write func(context.Context) (gained bool, err error)) error {
+	return t.fault(t.repeat(ctx, write))
+}
+
+// repeat is persist that leaves the last error as it is.
+func (t *registryTarget) repeat(ctx context.Context, write func(context.Context) (gained bool, err error)) error {
 	for try := 1; ; try++ {
-		err := write(ctx)
+		var wish pause
+		gained, err := write(context.WithValue(ctx, pauseKey{}, &wish))
 		if err == nil {
 			return nil
 		}
 		if ctxErr := ctx.Err(); ctxErr != nil {
 			return ctxErr
 		}
-		if try >= t.wait.tries || !worthRewrite(err) {
-			return t.fault(err)
+		if gained {
+			try = 1
 		}
-		if err := sleep(ctx, backoff(t.wait.delay, try)); err != nil {
+		if try >= t.wait.tries || !worthRewrite(err) {
+			return err
+		}
+		if err := sleep(ctx, max(backoff(t.wait.delay, try), time.Duration(wish.Load()))); err != nil {
 			return err
 		}
 	}
 }
 
-// worthRewrite reports whether a failed write may succeed when repeated. The
-// upload sessions of some registries are lost now and then, which is a 404.
+// worthRewrite reports whether a failed write may succeed when repeated.
 func worthRewrite(err error) bool {
+	if _, ok := errors.AsType[again](err); ok {
+		return true
+	}
 	if t, ok := errors.AsType[*transport.Error](err); ok {
-		return worthRetry(&http.Response{StatusCode: t.StatusCode}, nil) ||
-			len(t.Errors) > 0 && t.Errors[0].Code == transport.BlobUploadUnknownErrorCode
+		return worthRetry(&http.Response{StatusCode: t.StatusCode}, nil)
 	}
 	return isTransient(err)
 }
@@ -168,48 +272,40 @@ func (t taggable) MediaType() (types.MediaType, error) { return t.mediaType, nil
 // upload is a blob on its way into a registry.
 type upload struct {
 	*spool
+	part *partial // the spool's, if it is to outlive the process
 	t    *registryTarget
 	done bool
 }
 
-// Commit implements BlobWriter. A blob that the registry has is not sent:
-// WriteLayer asks first.
+// Commit implements BlobWriter. A blob that the registry has is not sent. What is
+// right but could not be sent is kept for another Receive.
 func (u *upload) Commit(ctx context.Context, d ocispec.Descriptor) error {
 	if u.done {
 		return fail("uploading", d.Digest.String(), fs.ErrClosed)
 	}
-	err := u.commit(ctx, d)
-	return fail("uploading", d.Digest.String(), errors.Join(err, u.Abort()))
-}
-
-func (u *upload) commit(ctx context.Context, d ocispec.Descriptor) error {
-	if err := u.check(d); err != nil {
-		return err
+	err := u.check(d)
+	keep := !errors.Is(err, ErrCorrupt)
+	if err == nil {
+		err = u.t.send(ctx, d, u.f)
+		keep = err != nil
 	}
-	h, err := v1.NewHash(d.Digest.String())
-	if err != nil {
-		return err
-	}
-	return u.t.persist(ctx, func(ctx context.Context) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		// One clock for the whole attempt, wound up by every read of the file:
-		// it runs out when the registry takes nothing more and says nothing.
-		timer := time.AfterFunc(commitTimeout, func() { cancel(errSilent) })
-		defer timer.Stop()
-		layer := spoolLayer{f: u.f, size: d.Size, hash: h, mediaType: types.MediaType(d.MediaType), timer: timer}
-		err := remote.WriteLayer(u.t.repo, layer, u.t.remote(ctx)...)
-		if err != nil && errors.Is(context.Cause(ctx), errSilent) {
-			err = errSilent
-		}
-		return err
-	})
+	return fail("uploading", d.Digest.String(), errors.Join(err, u.end(keep)))
 }
 
 // Abort implements BlobWriter.
-func (u *upload) Abort() error {
-	if u.done {
+func (u *upload) Abort() error { return u.end(true) }
+
+// end closes the spool file. One that can be kept is, if keep says so.
+func (u *upload) end(keep bool) error {
+	switch {
+	case u.done:
 		return nil
+	case u.part != nil && keep:
+		u.done = true
+		return u.part.close()
+	case u.part != nil:
+		u.done = true
+		return u.part.drop()
 	}
 	u.done = true
 	err := u.f.Close()
@@ -217,50 +313,4 @@ func (u *upload) Abort() error {
 		err = errors.Join(err, rerr)
 	}
 	return err
-}
-
-// spoolLayer is a spool file as a v1.Layer. It can be read many times over.
-type spoolLayer struct {
-	f         *os.File
-	size      int64
-	hash      v1.Hash
-	mediaType types.MediaType
-	timer     *time.Timer
-}
-
-func (l spoolLayer) Digest() (v1.Hash, error)             { return l.hash, nil }
-func (l spoolLayer) DiffID() (v1.Hash, error)             { return l.hash, nil }
-func (l spoolLayer) Size() (int64, error)                 { return l.size, nil }
-func (l spoolLayer) MediaType() (types.MediaType, error)  { return l.mediaType, nil }
-func (l spoolLayer) Uncompressed() (io.ReadCloser, error) { return l.Compressed() }
-
-func (l spoolLayer) Compressed() (io.ReadCloser, error) {
-	return &spoolReader{r: io.NewSectionReader(l.f, 0, l.size), timer: l.timer}, nil
-}
-
-// spoolReader is the body of an upload. The transport may read and close it
-// from its own goroutine, for a moment after the request has failed.
-type spoolReader struct {
-	r     io.Reader
-	timer *time.Timer
-
-	mu     sync.Mutex
-	closed bool
-}
-
-func (s *spoolReader) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return 0, fs.ErrClosed
-	}
-	s.timer.Reset(commitTimeout)
-	return s.r.Read(p)
-}
-
-func (s *spoolReader) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	return nil
 }

@@ -22,10 +22,12 @@ func TestUploadFaults(t *testing.T) {
 		tries  int
 	}{
 		{"POST 503", http.MethodPost, 503, nil, 3},
-		{"PATCH 500", http.MethodPatch, 500, nil, 3},
-		{"PATCH cut", http.MethodPatch, 0, nil, 3},
+		{"PUT 500", http.MethodPut, 500, nil, 3},
+		{"PUT cut", http.MethodPut, 0, nil, 3},
 		{"PUT 504", http.MethodPut, 504, nil, 3},
-		{"PATCH 413", http.MethodPatch, 413, ErrRegistry, 1},
+		{"PUT 404", http.MethodPut, 404, nil, 3},
+		{"PUT 413", http.MethodPut, 413, ErrRegistry, 1},
+		{"POST 404", http.MethodPost, 404, ErrNotFound, 1},
 		{"POST 401", http.MethodPost, 401, ErrUnauthorized, 1},
 		{"PUT 400", http.MethodPut, 400, ErrRegistry, 1},
 	} {
