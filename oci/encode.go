@@ -36,6 +36,7 @@ type layerWriter struct {
 	level  codec.Level
 	jobs   int
 	limit  int64 // of an encoded layer
+	froms  []Reference
 	bar    Bar
 	store  func(func() error) // runs a commit, in the background if it can
 
@@ -307,6 +308,11 @@ func (w *layerWriter) finish(ctx context.Context) error {
 	w.cur, w.blob = nil, nil
 	w.store(func() error {
 		defer blob.Abort()
+		if len(w.froms) > 0 {
+			if there, err := obtain(ctx, w.target, l.desc, w.froms); there || err != nil {
+				return err
+			}
+		}
 		return blob.Commit(ctx, l.desc)
 	})
 	return nil

@@ -38,6 +38,11 @@ func Push(ctx context.Context, ref Reference, dir string, o *PushOptions) (*Push
 	if err := ref.checkOutside(dir); err != nil {
 		return nil, fail("pushing to", ref.String(), err)
 	}
+	for _, from := range o.MountFrom {
+		if !ref.sharesRegistry(from) {
+			return nil, fail("pushing to", ref.String(), fmt.Errorf("layers of %s cannot be mounted: name repositories of the same registry", from))
+		}
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fail("reading", dir, err)
@@ -68,7 +73,7 @@ func Push(ctx context.Context, ref Reference, dir string, o *PushOptions) (*Push
 	if limit <= 0 {
 		limit = DefaultLayerSize
 	}
-	p := &pusher{target: target, opts: opts, level: o.Level, limit: limit, ins: ins}
+	p := &pusher{target: target, opts: opts, level: o.Level, limit: limit, froms: o.MountFrom, ins: ins}
 	res, err := p.push(ctx)
 	if err != nil {
 		return nil, err
@@ -108,6 +113,7 @@ type pusher struct {
 	opts   *Options
 	level  codec.Level
 	limit  int64
+	froms  []Reference // see PushOptions.MountFrom
 	ins    []*input
 }
 
@@ -159,7 +165,7 @@ func (p *pusher) encode(ctx context.Context) ([]*layer, error) {
 	up, ctx := errgroup.WithContext(ctx)
 	up.SetLimit(uploads)
 	w := &layerWriter{
-		target: p.target, level: p.level, jobs: p.opts.Jobs, limit: p.limit, bar: bar,
+		target: p.target, level: p.level, jobs: p.opts.Jobs, limit: p.limit, froms: p.froms, bar: bar,
 		store: func(f func() error) { up.Go(f) },
 	}
 	var err error
