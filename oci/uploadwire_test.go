@@ -245,30 +245,82 @@ func TestUploadStalls(t *testing.T) {
 	}
 }
 
-// TestFeedPatience gives the registry little time to take bytes and much to think
-// about them.
+// TestFeedPatience gives the registry little time to take bytes, from one to the
+// next, and much to think about them.
 func TestFeedPatience(t *testing.T) {
+	const silence = time.Second
 	for _, tt := range []struct {
-		name   string
-		r      uploadRequest
-		given  int64
-		thinks bool
+		name string
+		r    uploadRequest
+		read int64         // of the body
+		want time.Duration // from then to the end
 	}{
-		{"POST", uploadRequest{}, 0, false},
-		{"PUT without a body", uploadRequest{final: true}, 0, true},
-		{"PUT, on its way", uploadRequest{n: 10, final: true}, 9, false},
-		{"PUT, sent", uploadRequest{n: 10, final: true}, 10, true},
-		{"PATCH, on its way", uploadRequest{n: 10}, 0, false},
-		{"PATCH, sent", uploadRequest{n: 10}, 10, true},
+		{"POST", uploadRequest{}, 0, silence},
+		{"PUT without a body", uploadRequest{final: true}, 0, commitTimeout},
+		{"PUT, not begun", uploadRequest{n: 10, final: true}, 0, silence},
+		{"PUT, on its way", uploadRequest{n: 10, final: true}, 9, silence},
+		{"PUT, sent", uploadRequest{n: 10, final: true}, 10, commitTimeout},
+		{"PATCH, on its way", uploadRequest{n: 10}, 9, silence},
+		{"PATCH, sent", uploadRequest{n: 10}, 10, commitTimeout},
 	} {
-		want := time.Second
-		if tt.thinks {
-			want = commitTimeout
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.r.body = bytes.NewReader(make([]byte, 10))
+				f := &feed{request: tt.r, silence: silence}
+				ended := make(chan time.Time, 1)
+				f.start(func() { ended <- time.Now() })
+				body := f.body()
+				for range tt.read {
+					time.Sleep(silence - 1)
+					if n, err := body.Read(make([]byte, 1)); n != 1 || err != nil {
+						t.Fatal(n, err)
+					}
+				}
+				last := time.Now()
+				if took := (<-ended).Sub(last); took != tt.want {
+					t.Errorf("ended after %v, want %v", took, tt.want)
+				}
+				if sent := f.stop(); sent != tt.read {
+					t.Errorf("%d bytes were sent, want %d", sent, tt.read)
+				}
+				if n, err := body.Read(make([]byte, 1)); n != 0 || err == nil {
+					t.Errorf("it gives %d bytes after its end, %v", n, err)
+				}
+			})
+		})
+	}
+}
+
+// TestWireKeepsCredentials counts what goes with credentials: requests to the
+// registry, and to it alone.
+func TestWireKeepsCredentials(t *testing.T) {
+	var with, without []string
+	count := func(to *[]string) *http.Client {
+		return &http.Client{CheckRedirect: stay, Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			*to = append(*to, r.URL.String())
+			h, status := http.Header{}, http.StatusOK
+			if r.URL.Path == "/away" {
+				h.Set("Location", "https://storage.example/there")
+				status = http.StatusPermanentRedirect
+			}
+			return &http.Response{StatusCode: status, Header: h, Body: http.NoBody, Request: r}, nil
+		})}
+	}
+	w := &wire{auth: count(&with), bare: count(&without), silence: time.Minute}
+	for _, at := range []string{"https://a.example/", "https://a.example:443/b", "https://a.example:8443/", "http://a.example/", "https://b.example/", "https://a.example/away"} {
+		u, err := url.Parse(at)
+		if err != nil {
+			t.Fatal(err)
 		}
-		f := &feed{request: tt.r, silence: time.Second}
-		if got := f.patience(tt.given); got != want {
-			t.Errorf("%s: %v, want %v", tt.name, got, want)
+		if _, _, err := w.do(t.Context(), uploadRequest{method: http.MethodPut, at: u}, http.StatusOK); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if got, want := strings.Join(with, " "), "https://a.example/ https://a.example:443/b https://a.example/away"; got != want {
+		t.Errorf("with credentials: %s, want %s", got, want)
+	}
+	if got, want := strings.Join(without, " "), "https://a.example:8443/ http://a.example/ https://b.example/ https://storage.example/there"; got != want {
+		t.Errorf("without: %s, want %s", got, want)
 	}
 }
 
