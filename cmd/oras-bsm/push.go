@@ -13,6 +13,7 @@ import (
 
 func newPush(a *app) *cobra.Command {
 	var level string
+	var mountFrom []string
 	layerSize := byteSize(oci.DefaultLayerSize)
 	cmd := &cobra.Command{
 		Use:   "push REF DIR",
@@ -25,7 +26,12 @@ contain the store.
 
 A push to a registry needs up to three times the layer size of temporary space,
 about 6 GB at the default of 2GiB; $TMPDIR names where. An oci-archive:FILE is
-replaced as a whole: FILE must not name anything else that is to be kept.`,
+replaced as a whole: FILE must not name anything else that is to be kept.
+
+The registry must take layers of the layer size in one PUT each, or in chunks, in
+which a layer of more than 32 MiB goes on after a fault. If it has the cross-repository
+mounts of the distribution spec, layers that a repository named by --mount-from
+holds, such as that of the base of a fine-tune, are not sent at all.`,
 		Example: `  # no server needed
   oras-bsm push oci:./model.oci:v1 ./model
 
@@ -33,7 +39,10 @@ replaced as a whole: FILE must not name anything else that is to be kept.`,
   oras-bsm push oci-archive:./model.tar:v1 ./model
 
   # a registry; smaller, and slower
-  oras-bsm push --level max ghcr.io/org/mistral:bsm ./Mistral-7B-Instruct-v0.3`,
+  oras-bsm push --level max ghcr.io/org/mistral:bsm ./Mistral-7B-Instruct-v0.3
+
+  # a fine-tune, without sending the blocks it shares with its base
+  oras-bsm push --mount-from ghcr.io/org/mistral ghcr.io/org/mistral-chat:bsm ./chat`,
 		Args: takes("REF", "DIR"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, s string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) == 1 {
@@ -46,11 +55,21 @@ replaced as a whole: FILE must not name anything else that is to be kept.`,
 			if err != nil {
 				return &usageError{err: fmt.Errorf("--level: %w", err)}
 			}
-			return a.push(cmd.Context(), args[0], args[1], &oci.PushOptions{Level: l, LayerSize: int64(layerSize)})
+			o := &oci.PushOptions{Level: l, LayerSize: int64(layerSize)}
+			for _, s := range mountFrom {
+				from, err := oci.ParseReference(s, a.plainHTTP)
+				if err != nil {
+					return &usageError{err: fmt.Errorf("--mount-from: %w", err), hint: "oras-bsm help references"}
+				}
+				o.MountFrom = append(o.MountFrom, from)
+			}
+			return a.push(cmd.Context(), args[0], args[1], o)
 		},
 	}
 	cmd.Flags().StringVar(&level, "level", codec.Default.String(), "the `LEVEL` of compression, default or max; both are lossless")
 	cmd.Flags().Var(&layerSize, "max-layer-size", "the largest encoded layer, for registries with a limit: a `SIZE` such as 500MB")
+	cmd.Flags().StringArrayVar(&mountFrom, "mount-from", nil, "a `REPOSITORY` of the same registry that may hold layers already, which are then not sent; can be repeated")
+	complete(cmd, "mount-from", cobra.NoFileCompletions)
 	levels := []cobra.Completion{
 		cobra.CompletionWithDesc(codec.Default.String(), "as fast as memory"),
 		cobra.CompletionWithDesc(codec.Max.String(), "smaller, slower"),
