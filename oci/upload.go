@@ -203,8 +203,8 @@ func (t *registryTarget) publish(ctx context.Context, d ocispec.Descriptor) erro
 
 // put sends a manifest under a tag or its digest.
 func (t *registryTarget) put(ctx context.Context, ref name.Reference, d ocispec.Descriptor, raw []byte) error {
-	return t.persist(ctx, func(ctx context.Context) (bool, error) {
-		return false, remote.Put(ref, taggable{raw, types.MediaType(d.MediaType)}, t.remote(ctx)...)
+	return t.persist(ctx, func(ctx context.Context) error {
+		return remote.Put(ref, taggable{raw, types.MediaType(d.MediaType)}, t.remote(ctx)...)
 	})
 }
 
@@ -219,14 +219,14 @@ func (t *registryTarget) remote(ctx context.Context) []remote.Option {
 	}
 }
 
-// persist repeats a write while that may help. It counts tries from 1 again when
-// one gained something that need not be done again. The registry's own wish for a
-// pause is respected.
-func (t *registryTarget) persist(ctx context.Context, write func(context.Context) (gained bool, err error)) error {
-	return t.fault(t.repeat(ctx, write))
+// persist repeats a write, which starts over each time, while that may help.
+func (t *registryTarget) persist(ctx context.Context, write func(context.Context) error) error {
+	return t.fault(t.repeat(ctx, func(ctx context.Context) (bool, error) { return false, write(ctx) }))
 }
 
-// repeat is persist that leaves the last error as it is.
+// repeat repeats a write while that may help, and counts the tries from 1 again
+// when one gained something that need not be done again. The registry's own wish
+// for a pause is respected. The error is the last one's.
 func (t *registryTarget) repeat(ctx context.Context, write func(context.Context) (gained bool, err error)) error {
 	for try := 1; ; try++ {
 		var wish pause

@@ -56,11 +56,11 @@ func (a again) Unwrap() error { return a.error }
 func (t *registryTarget) send(ctx context.Context, d ocispec.Descriptor, blob io.ReaderAt) error {
 	s := &session{wire: t.wire(t.auth), t: t, d: d, blob: blob, chunk: t.chunk}
 	s.chunked = s.divisible() && t.bounded.Load()
-	err := t.persist(ctx, s.try)
-	if err != nil && ctx.Err() == nil {
+	err := t.repeat(ctx, s.try)
+	if err != nil {
 		s.cancel(ctx)
 	}
-	return err
+	return t.fault(err)
 }
 
 // takesOnePut reports whether a registry is known to store a blob from one PUT

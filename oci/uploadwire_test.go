@@ -337,13 +337,13 @@ func TestWritesRespectRetryAfter(t *testing.T) {
 			})}
 			target := &registryTarget{registry: &registry{wait: hasty}}
 			start := time.Now()
-			err := target.persist(t.Context(), func(ctx context.Context) (bool, error) {
+			err := target.persist(t.Context(), func(ctx context.Context) error {
 				resp, err := rt.RoundTrip(httptest.NewRequestWithContext(ctx, http.MethodPut, "/", strings.NewReader("x")))
 				if err != nil {
-					return false, err
+					return err
 				}
 				defer resp.Body.Close()
-				return false, transport.CheckError(resp, http.StatusCreated)
+				return transport.CheckError(resp, http.StatusCreated)
 			})
 			if took := time.Since(start).Truncate(time.Second); err != nil || took != want {
 				t.Errorf("%q: %v after %v, want %v", said, err, took, want)
