@@ -59,13 +59,13 @@ func (t *registryTarget) mount(ctx context.Context, d ocispec.Descriptor, from R
 	if auth == nil || err != nil {
 		return false, t.fault(err)
 	}
-	var resp *http.Response
+	var a uploadAnswer
 	w := t.wire(auth)
 	at := t.uploads()
 	at.RawQuery = url.Values{"mount": {d.Digest.String()}, "from": {repo}}.Encode()
 	err = t.repeat(ctx, func(ctx context.Context) (bool, error) {
 		var err error
-		resp, _, err = w.do(ctx, uploadRequest{method: http.MethodPost, at: at, final: true}, http.StatusCreated, http.StatusAccepted)
+		a, err = w.do(ctx, uploadRequest{method: http.MethodPost, at: at, final: true}, http.StatusCreated, http.StatusAccepted)
 		return false, err
 	})
 	if isStatus(err) {
@@ -75,12 +75,12 @@ func (t *registryTarget) mount(ctx context.Context, d ocispec.Descriptor, from R
 	if err != nil {
 		return false, t.fault(err)
 	}
-	if resp.StatusCode == http.StatusCreated {
+	if a.status == http.StatusCreated {
 		return t.has(ctx, d) // a registry's word for it
 	}
 	// It would rather have the bytes, in an upload that nobody goes on with.
-	if at, err := w.location(resp); err == nil {
-		_, _, _ = w.do(ctx, uploadRequest{method: http.MethodDelete, at: at}, http.StatusNoContent)
+	if at, err := w.location(a); err == nil {
+		_, _ = w.do(ctx, uploadRequest{method: http.MethodDelete, at: at}, http.StatusNoContent)
 	}
 	return false, nil
 }

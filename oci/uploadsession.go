@@ -87,6 +87,7 @@ func (s *session) try(ctx context.Context) (gained bool, err error) {
 	return gained, err
 }
 
+// advance goes on with the open session, or with another, to the end.
 func (s *session) advance(ctx context.Context) error {
 	if s.at != nil && s.fault {
 		if err := s.ask(ctx); err != nil {
@@ -117,16 +118,16 @@ func (s *session) open(ctx context.Context) error {
 	if s.opened == s.t.wait.tries {
 		return s.last
 	}
-	resp, _, err := s.do(ctx, uploadRequest{method: http.MethodPost, at: s.t.uploads()}, http.StatusAccepted)
+	a, err := s.do(ctx, uploadRequest{method: http.MethodPost, at: s.t.uploads()}, http.StatusAccepted)
 	if err != nil {
 		return err
 	}
-	if s.at, err = s.location(resp); err != nil {
+	if s.at, err = s.location(a); err != nil {
 		return err
 	}
 	s.opened++
 	s.fault, s.have, s.sent, s.mark = false, 0, 0, 0
-	if n, err := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil {
+	if n, err := strconv.ParseInt(a.header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil {
 		s.chunk = max(s.chunk, n)
 	}
 	return nil
@@ -136,7 +137,7 @@ func (s *session) open(ctx context.Context) error {
 // the session is over.
 func (s *session) ask(ctx context.Context) error {
 	// GETs are watched, and repeated, below.
-	resp, _, err := s.do(ctx, uploadRequest{method: http.MethodGet, at: s.at, final: true}, http.StatusNoContent, http.StatusAccepted, http.StatusOK)
+	a, err := s.do(ctx, uploadRequest{method: http.MethodGet, at: s.at, final: true}, http.StatusNoContent, http.StatusAccepted, http.StatusOK)
 	if isStatus(err) && !worthRewrite(err) && !isStatus(err, http.StatusUnauthorized, http.StatusForbidden) {
 		_ = s.end(ctx, err)
 		return nil
@@ -145,13 +146,13 @@ func (s *session) ask(ctx context.Context) error {
 		return err
 	}
 	// Where nothing has arrived, "0-0" is said as of one byte.
-	have, ok := rangeLength(resp.Header.Get("Range"))
+	have, ok := rangeLength(a.header.Get("Range"))
 	if !ok || have < max(s.have, 2) || have > s.sent {
-		_ = s.end(ctx, fmt.Errorf("of the %d bytes sent it has the range %q", s.sent, plainText(resp.Header.Get("Range"))))
+		_ = s.end(ctx, fmt.Errorf("of the %d bytes sent it has the range %q", s.sent, plainText(a.header.Get("Range"))))
 		return nil
 	}
 	s.have, s.fault = have, false
-	return s.move(resp)
+	return s.move(a)
 }
 
 // rangeLength reads the Range of an upload: "0-99" is 100 bytes.
@@ -162,11 +163,11 @@ func rangeLength(v string) (int64, bool) {
 }
 
 // move goes on where an answer says; one that says nothing changes nothing.
-func (s *session) move(resp *http.Response) error {
-	if resp.Header.Get("Location") == "" {
+func (s *session) move(a uploadAnswer) error {
+	if a.header.Get("Location") == "" {
 		return nil
 	}
-	at, err := s.location(resp)
+	at, err := s.location(a)
 	if err == nil {
 		s.at = at
 	}
@@ -189,10 +190,10 @@ func (s *session) commitURL() *url.URL {
 
 // putAll sends the blob in one piece.
 func (s *session) putAll(ctx context.Context) error {
-	_, sent, err := s.do(ctx, uploadRequest{
+	a, err := s.do(ctx, uploadRequest{
 		method: http.MethodPut, at: s.commitURL(), header: content(), body: s.blob, n: s.d.Size, final: true,
 	}, http.StatusCreated)
-	s.sent = sent
+	s.sent = a.sent
 	switch {
 	case err == nil:
 		s.at = nil
@@ -215,46 +216,48 @@ func (s *session) patch(ctx context.Context) error {
 	n := min(s.chunk, s.d.Size-s.have)
 	header := content()
 	header.Set("Content-Range", fmt.Sprintf("%d-%d", s.have, s.have+n-1))
-	resp, sent, err := s.do(ctx, uploadRequest{
+	a, err := s.do(ctx, uploadRequest{
 		method: http.MethodPatch, at: s.at, header: header, body: s.blob, off: s.have, n: n,
 	}, http.StatusAccepted, http.StatusCreated, http.StatusNoContent)
-	s.sent = max(s.sent, s.have+sent)
+	s.sent = max(s.sent, s.have+a.sent)
 	if err != nil {
-		return s.refused(ctx, err)
+		never := isStatus(err, http.StatusMethodNotAllowed, http.StatusNotImplemented) ||
+			s.have == 0 && isStatus(err, http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable)
+		return s.refused(ctx, err, never)
 	}
-	s.t.patched.Store(true)
 	have := s.have + n
-	if said := resp.Header.Get("Range"); said != "" {
+	if said := a.header.Get("Range"); said != "" {
 		var ok bool
 		if have, ok = rangeLength(said); !ok || have <= max(s.have, 1) || have > s.sent {
-			return s.end(ctx, fmt.Errorf("it took %d bytes from %d on and says to have the range %q", n, s.have, plainText(said)))
+			err := fmt.Errorf("it took %d bytes from %d on and says to have the range %q", n, s.have, plainText(said))
+			return s.refused(ctx, err, true)
 		}
 	}
+	s.t.patched.Store(true)
 	s.have = have
-	return s.move(resp)
+	return s.move(a)
 }
 
-// refused looks at the error of a PATCH.
-func (s *session) refused(ctx context.Context, err error) error {
-	never := isStatus(err, http.StatusMethodNotAllowed, http.StatusNotImplemented) ||
-		s.have == 0 && isStatus(err, http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable)
+// refused looks at what is wrong with a PATCH. never says that a registry which
+// has not taken a chunk yet will take none.
+func (s *session) refused(ctx context.Context, err error, never bool) error {
 	switch {
 	case never && !s.t.patched.Load():
 		s.t.onePut.Store(true)
 		s.chunked = false
 		return s.end(ctx, err)
+	case never || isLost(err):
+		return s.end(ctx, err)
 	case isStatus(err, http.StatusRequestEntityTooLarge) && s.chunk > minChunk:
 		s.chunk = max(s.chunk/4, minChunk)
 		return again{err}
-	case isLost(err):
-		return s.end(ctx, err)
 	}
 	return err
 }
 
 // finish makes what was sent in chunks a blob.
 func (s *session) finish(ctx context.Context) error {
-	_, _, err := s.do(ctx, uploadRequest{method: http.MethodPut, at: s.commitURL(), header: content(), final: true}, http.StatusCreated)
+	_, err := s.do(ctx, uploadRequest{method: http.MethodPut, at: s.commitURL(), header: content(), final: true}, http.StatusCreated)
 	if err == nil {
 		s.at = nil
 	} else if isLost(err) {
@@ -279,7 +282,7 @@ func (s *session) end(ctx context.Context, err error) error {
 // a registry does that by itself, days later.
 func (s *session) cancel(ctx context.Context) {
 	if s.at != nil && ctx.Err() == nil {
-		_, _, _ = s.do(ctx, uploadRequest{method: http.MethodDelete, at: s.at}, http.StatusNoContent)
+		_, _ = s.do(ctx, uploadRequest{method: http.MethodDelete, at: s.at}, http.StatusNoContent)
 	}
 }
 

@@ -37,42 +37,50 @@ type uploadRequest struct {
 	final  bool        // the registry may think for commitTimeout
 }
 
+// uploadAnswer is an answer without its body.
+type uploadAnswer struct {
+	status int
+	header http.Header
+	from   *url.URL // who answered
+	sent   int64    // bytes of the request's body that have left, at most: after an error, too
+}
+
 // do sends r, follows redirects that keep method and body, and returns an answer
-// whose status is one of ok, without its body, and how many bytes of r's body
-// were sent at most.
-func (w *wire) do(ctx context.Context, r uploadRequest, ok ...int) (resp *http.Response, sent int64, err error) {
+// whose status is one of ok.
+func (w *wire) do(ctx context.Context, r uploadRequest, ok ...int) (a uploadAnswer, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := &feed{request: r, silence: w.silence}
 	f.start(func() { cancel(errSilent) })
-	resp, err = w.follow(ctx, r, f, ok)
-	sent = f.stop()
+	a, err = w.follow(ctx, r, f, ok)
+	a.sent = f.stop()
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		err = errSilent
 	}
-	return resp, sent, err
+	return a, err
 }
 
 // follow sends r to where it leads.
-func (w *wire) follow(ctx context.Context, r uploadRequest, f *feed, ok []int) (*http.Response, error) {
+func (w *wire) follow(ctx context.Context, r uploadRequest, f *feed, ok []int) (a uploadAnswer, err error) {
 	at := r.at
 	for range maxRedirects {
 		resp, err := w.once(ctx, r, at, f)
 		if err != nil {
-			return nil, err
+			return a, err
 		}
-		if resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect {
-			at, err = w.location(resp)
-		} else if err = transport.CheckError(resp, ok...); err == nil {
-			drain(resp.Body)
-			return resp, nil
+		a = uploadAnswer{status: resp.StatusCode, header: resp.Header, from: resp.Request.URL}
+		moved := a.status == http.StatusTemporaryRedirect || a.status == http.StatusPermanentRedirect
+		if moved {
+			at, err = w.location(a)
+		} else {
+			err = transport.CheckError(resp, ok...)
 		}
 		drain(resp.Body)
-		if err != nil {
-			return nil, err
+		if err != nil || !moved {
+			return a, err
 		}
 	}
-	return nil, fmt.Errorf("%w: %s: stopped after %d redirects", ErrRegistry, w.host, maxRedirects)
+	return a, fmt.Errorf("%w: %s: stopped after %d redirects", ErrRegistry, w.host, maxRedirects)
 }
 
 // once sends r to one place.
@@ -107,9 +115,9 @@ func (w *wire) once(ctx context.Context, r uploadRequest, at *url.URL, f *feed) 
 }
 
 // location returns where the Location of an answer leads.
-func (w *wire) location(resp *http.Response) (*url.URL, error) {
-	said := resp.Header.Get("Location")
-	to, err := resp.Request.URL.Parse(said)
+func (w *wire) location(a uploadAnswer) (*url.URL, error) {
+	said := a.header.Get("Location")
+	to, err := a.from.Parse(said)
 	if err != nil || said == "" || to.Host == "" || to.User != nil {
 		return nil, fmt.Errorf("%w: %s: %q is not a location to upload to", ErrRegistry, w.host, plainText(said))
 	}
@@ -118,7 +126,7 @@ func (w *wire) location(resp *http.Response) (*url.URL, error) {
 		to.Scheme = "https" // a registry that does not know of the proxy before it
 	}
 	switch {
-	case to.Scheme != "https" && to.Scheme != "http", to.Scheme == "http" && resp.Request.URL.Scheme == "https":
+	case to.Scheme != "https" && to.Scheme != "http", to.Scheme == "http" && a.from.Scheme == "https":
 		return nil, fmt.Errorf("%w: %s sends the upload to %s://%s: refused, for it is not safe there", ErrRegistry, w.host, to.Scheme, to.Host)
 	case isPrivate(to.Hostname()) && !isPrivate(w.origin.Hostname()):
 		return nil, fmt.Errorf("%w: %s sends the upload to the private address %s: refused", ErrRegistry, w.host, to.Host)
@@ -177,10 +185,12 @@ func (f *feed) stop() int64 {
 	return f.high
 }
 
+// body returns the bytes from the first.
 func (f *feed) body() io.ReadCloser {
 	return &feedBody{f: f, r: io.NewSectionReader(f.request.body, f.request.off, f.request.n)}
 }
 
+// feedBody is the body of one request.
 type feedBody struct {
 	f     *feed
 	r     *io.SectionReader
@@ -214,6 +224,7 @@ type pause struct{ atomic.Int64 }
 
 type pauseKey struct{}
 
+// RoundTrip implements http.RoundTripper.
 func (w writes) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.GetBody != nil && req.Body != nil {
 		body, err := req.GetBody()
@@ -225,8 +236,11 @@ func (w writes) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body = body
 	}
 	resp, err := w.next.RoundTrip(req)
-	if p, ok := req.Context().Value(pauseKey{}).(*pause); ok && err == nil && req.Method != http.MethodGet && req.Method != http.MethodHead {
-		p.Store(int64(retryAfter(resp.Header.Get("Retry-After"))))
+	if err == nil && req.Method != http.MethodGet && req.Method != http.MethodHead {
+		wish := retryAfter(resp.Header.Get("Retry-After"))
+		if p, ok := req.Context().Value(pauseKey{}).(*pause); ok && wish > 0 {
+			p.Store(int64(wish))
+		}
 	}
 	return resp, err
 }

@@ -44,7 +44,7 @@ func TestUploadLocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := &wire{origin: from, host: from.Host}
-		to, err := w.location(&http.Response{Header: http.Header{"Location": {tt.said}}, Request: &http.Request{URL: from}})
+		to, err := w.location(uploadAnswer{header: http.Header{"Location": {tt.said}}, from: from})
 		if got := fmt.Sprint(to); tt.want == "" && !errors.Is(err, ErrRegistry) || tt.want != "" && got != tt.want {
 			t.Errorf("%s: %q leads to %s, %v, want %q", tt.from, tt.said, got, err, tt.want)
 		}
@@ -312,7 +312,7 @@ func TestWireKeepsCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := w.do(t.Context(), uploadRequest{method: http.MethodPut, at: u}, http.StatusOK); err != nil {
+		if _, err := w.do(t.Context(), uploadRequest{method: http.MethodPut, at: u}, http.StatusOK); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -328,12 +328,15 @@ func TestWireKeepsCredentials(t *testing.T) {
 func TestWritesRespectRetryAfter(t *testing.T) {
 	for said, want := range map[string]time.Duration{"7": 7 * time.Second, "1000000000": maxRetryAfter, "": 0} {
 		synctest.Test(t, func(t *testing.T) {
-			tries := 0
-			rt := writes{roundTripFunc(func(*http.Request) (*http.Response, error) {
-				if tries++; tries == 2 {
-					return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
+			puts := 0
+			rt := writes{roundTripFunc(func(r *http.Request) (*http.Response, error) {
+				resp := &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}
+				if r.Method == http.MethodPut {
+					if puts++; puts == 1 {
+						resp.StatusCode, resp.Header = http.StatusTooManyRequests, http.Header{"Retry-After": {said}}
+					}
 				}
-				return &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {said}}, Body: http.NoBody}, nil
+				return resp, nil
 			})}
 			target := &registryTarget{registry: &registry{wait: hasty}}
 			start := time.Now()
@@ -343,7 +346,12 @@ func TestWritesRespectRetryAfter(t *testing.T) {
 					return err
 				}
 				defer resp.Body.Close()
-				return transport.CheckError(resp, http.StatusCreated)
+				after, err := rt.RoundTrip(httptest.NewRequestWithContext(ctx, http.MethodDelete, "/", nil))
+				if err != nil {
+					return err
+				}
+				defer after.Body.Close()
+				return transport.CheckError(resp, http.StatusNoContent)
 			})
 			if took := time.Since(start).Truncate(time.Second); err != nil || took != want {
 				t.Errorf("%q: %v after %v, want %v", said, err, took, want)
