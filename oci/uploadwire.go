@@ -45,6 +45,11 @@ type uploadAnswer struct {
 	sent   int64    // bytes of the request's body that have left, at most: after an error, too
 }
 
+// moved reports whether the same request is to be sent elsewhere.
+func (a uploadAnswer) moved() bool {
+	return a.status == http.StatusTemporaryRedirect || a.status == http.StatusPermanentRedirect
+}
+
 // do sends r, follows redirects that keep method and body, and returns an answer
 // whose status is one of ok.
 func (w *wire) do(ctx context.Context, r uploadRequest, ok ...int) (a uploadAnswer, err error) {
@@ -64,19 +69,10 @@ func (w *wire) do(ctx context.Context, r uploadRequest, ok ...int) (a uploadAnsw
 func (w *wire) follow(ctx context.Context, r uploadRequest, f *feed, ok []int) (a uploadAnswer, err error) {
 	at := r.at
 	for range maxRedirects {
-		resp, err := w.once(ctx, r, at, f)
-		if err != nil {
+		if a, err = w.once(ctx, r, at, f, ok); err != nil || !a.moved() {
 			return a, err
 		}
-		a = uploadAnswer{status: resp.StatusCode, header: resp.Header, from: resp.Request.URL}
-		moved := a.status == http.StatusTemporaryRedirect || a.status == http.StatusPermanentRedirect
-		if moved {
-			at, err = w.location(a)
-		} else {
-			err = transport.CheckError(resp, ok...)
-		}
-		drain(resp.Body)
-		if err != nil || !moved {
+		if at, err = w.location(a); err != nil {
 			return a, err
 		}
 	}
@@ -84,10 +80,10 @@ func (w *wire) follow(ctx context.Context, r uploadRequest, f *feed, ok []int) (
 }
 
 // once sends r to one place.
-func (w *wire) once(ctx context.Context, r uploadRequest, at *url.URL, f *feed) (*http.Response, error) {
+func (w *wire) once(ctx context.Context, r uploadRequest, at *url.URL, f *feed, ok []int) (a uploadAnswer, err error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, at.String(), http.NoBody)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	if r.header != nil {
 		req.Header = r.header.Clone()
@@ -106,12 +102,17 @@ func (w *wire) once(ctx context.Context, r uploadRequest, at *url.URL, f *feed) 
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // it quotes the URL, which may hold a secret
 		}
-		return nil, fmt.Errorf("%s to %s: %w", r.method, at.Host, err)
+		return a, fmt.Errorf("%s to %s: %w", r.method, at.Host, err)
 	}
+	defer drain(resp.Body)
+	a = uploadAnswer{status: resp.StatusCode, header: resp.Header, from: resp.Request.URL}
 	if w.origin == nil {
-		w.origin = resp.Request.URL
+		w.origin = a.from
 	}
-	return resp, nil
+	if a.moved() {
+		return a, nil
+	}
+	return a, transport.CheckError(resp, ok...)
 }
 
 // location returns where the Location of an answer leads.
