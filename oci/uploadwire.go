@@ -104,15 +104,16 @@ func (w *wire) once(ctx context.Context, r uploadRequest, at *url.URL, f *feed, 
 		}
 		return a, fmt.Errorf("%s to %s: %w", r.method, at.Host, err)
 	}
-	defer drain(resp.Body)
+	defer resp.Body.Close()
 	a = uploadAnswer{status: resp.StatusCode, header: resp.Header, from: resp.Request.URL}
 	if w.origin == nil {
 		w.origin = a.from
 	}
-	if a.moved() {
-		return a, nil
+	if !a.moved() {
+		err = transport.CheckError(resp, ok...)
 	}
-	return a, transport.CheckError(resp, ok...)
+	drain(resp.Body)
+	return a, err
 }
 
 // location returns where the Location of an answer leads.
