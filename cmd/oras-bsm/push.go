@@ -28,10 +28,10 @@ A push to a registry needs up to three times the layer size of temporary space,
 about 6 GB at the default of 2GiB; $TMPDIR names where. An oci-archive:FILE is
 replaced as a whole: FILE must not name anything else that is to be kept.
 
-The registry must take layers of the layer size in one PUT each, or in chunks, in
-which a layer of more than 32 MiB goes on after a fault. If it has the cross-repository
-mounts of the distribution spec, layers that a repository named by --mount-from
-holds, such as that of the base of a fine-tune, are not sent at all.`,
+A registry must take a layer in one PUT, or in chunks, in which one of more than
+32 MiB goes on after a fault. If it has the cross-repository mounts of the OCI
+distribution spec, what a repository named by --mount-from holds, such as the
+base of a fine-tune, is not sent.`,
 		Example: `  # no server needed
   oras-bsm push oci:./model.oci:v1 ./model
 
