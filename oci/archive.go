@@ -3,18 +3,15 @@ package oci
 import (
 	"archive/tar"
 	"bytes"
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
-	"github.com/gofrs/flock"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -25,9 +22,6 @@ const (
 	ustarMax = 8 << 30
 	// dockerArchive is the file that marks what docker save once wrote.
 	dockerArchive = "manifest.json"
-
-	archiveTemp = "archive.tar"
-	archiveLock = "archive.lock"
 )
 
 // span is the place of a file in an archive.
@@ -35,8 +29,16 @@ type span struct{ off, size int64 }
 
 // tarFiles is the file tree of a layout in a tar.
 type tarFiles struct {
-	f     *os.File
+	tarBytes
 	spans map[string]span
+}
+
+// tarBytes are the bytes of a tar, in one file or several.
+type tarBytes interface {
+	io.ReaderAt
+	io.Closer
+	// short says what is missing from a tar that has no end, or nil.
+	short() error
 }
 
 func (t *tarFiles) open(name string) (section, error) {
@@ -44,44 +46,81 @@ func (t *tarFiles) open(name string) (section, error) {
 	if !ok {
 		return section{}, fmt.Errorf("%w: no file %s", ErrNotFound, name)
 	}
-	return section{io.NewSectionReader(t.f, s.off, s.size), io.NopCloser(nil), s.size}, nil
+	return section{io.NewSectionReader(t, s.off, s.size), io.NopCloser(nil), s.size}, nil
 }
 
-func (t *tarFiles) Close() error { return t.f.Close() }
-
+// openArchiveSource opens the file that ref names or, where there is none, the
+// parts of it.
 func openArchiveSource(ref Reference) (Source, error) {
-	// Without O_NONBLOCK a pipe hangs open.
-	f, err := os.OpenFile(ref.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: no file %s", ErrNotFound, ref.path)
+	b, size, err := openTar(ref.path)
+	if errors.Is(err, ErrNotFound) {
+		var perr error
+		if b, size, perr = openParts(ref.path); !errors.Is(perr, errNoParts) {
+			err = perr
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	t := &tarFiles{f: f}
-	if err := t.read(); err != nil {
-		return nil, errors.Join(err, f.Close())
+	return newArchiveSource(ref, b, size)
+}
+
+// newArchiveSource reads the headers of the archive b of size bytes, which it
+// closes if it fails.
+func newArchiveSource(ref Reference, b tarBytes, size int64) (Source, error) {
+	spans, err := readArchive(b, size)
+	t := &tarFiles{b, spans}
+	var end int64
+	for _, s := range spans {
+		end = max(end, s.off+padded(s.size))
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && end+tarEnd > size {
+		err = cmp.Or(b.short(), err)
+	}
+	if err == nil {
+		err = checkLayoutFile(t)
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
 	}
 	return &layoutSource{files: t, ref: ref}, nil
 }
 
-func (t *tarFiles) read() error {
-	fi, err := t.f.Stat()
+// tarFile is a tar in one file.
+type tarFile struct{ *os.File }
+
+func (tarFile) short() error { return nil }
+
+// openTar opens a tar that is one file and returns its size.
+func openTar(path string) (tarBytes, int64, error) {
+	f, size, err := openRegular(path)
+	return tarFile{f}, size, err
+}
+
+// openRegular opens a file that can be read out of order, and returns its size.
+func openRegular(path string) (*os.File, int64, error) {
+	// Without O_NONBLOCK a pipe hangs open.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, fmt.Errorf("%w: no file %s", ErrNotFound, path)
+	}
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	if !fi.Mode().IsRegular() {
-		return errors.New("not a regular file: an archive is read out of order")
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file: an archive is read out of order", path)
 	}
-	if t.spans, err = readArchive(t.f, fi.Size()); err != nil {
-		return err
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	return checkLayoutFile(t)
+	return f, fi.Size(), nil
 }
 
 // readArchive finds the files in a tar of size bytes, by name. It reads the
 // headers and none of the data, and refuses what a layout never holds: links,
-// devices, sparse files, a name twice, a name that leads out.
+// devices, sparse files, a name twice, a name that leads out. Beside an error are the
+// files before the place where it was found.
 func readArchive(r io.ReaderAt, size int64) (map[string]span, error) {
 	if err := refuseCompressed(r); err != nil {
 		return nil, err
@@ -99,14 +138,14 @@ func readArchive(r io.ReaderAt, size int64) (map[string]span, error) {
 			break
 		}
 		if err != nil {
-			return nil, bad(err)
+			return spans, bad(err)
 		}
 		if entries == maxEntries {
-			return nil, bad(fmt.Errorf("more than %d entries", maxEntries))
+			return spans, bad(fmt.Errorf("more than %d entries", maxEntries))
 		}
 		name, err := entryName(hdr)
 		if err != nil {
-			return nil, bad(err)
+			return spans, bad(err)
 		}
 		_, twice := spans[name]
 		if hdr.Typeflag == tar.TypeDir {
@@ -121,7 +160,7 @@ func readArchive(r io.ReaderAt, size int64) (map[string]span, error) {
 		}
 		off, _ := sr.Seek(0, io.SeekCurrent)
 		if hdr.Size < 0 || hdr.Size > size-off {
-			return nil, bad(fmt.Errorf("%.200q is cut off: %d of %d bytes", name, size-off, hdr.Size))
+			return spans, bad(fmt.Errorf("%.200q is cut off: %d of %d bytes: %w", name, size-off, hdr.Size, io.ErrUnexpectedEOF))
 		}
 		spans[name] = span{off, hdr.Size}
 	}
@@ -171,214 +210,4 @@ func refuseCompressed(r io.ReaderAt) error {
 		}
 	}
 	return nil
-}
-
-// archiveTarget builds a layout in a directory beside the archive, and makes
-// the archive of it when it is published.
-type archiveTarget struct {
-	*layoutTarget
-	ref       Reference
-	dir       string
-	lock      *flock.Flock
-	published bool
-}
-
-func openArchiveTarget(ref Reference) (Target, error) {
-	file, err := filepath.Abs(ref.path)
-	if err != nil {
-		return nil, err
-	}
-	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	ref.path = file
-	if err := replaceable(ref); err != nil {
-		return nil, err
-	}
-	parent, pattern := filepath.Dir(file), "."+filepath.Base(file)+tempPrefix
-	sweepArchives(parent, pattern)
-	dir, err := os.MkdirTemp(parent, pattern)
-	if err != nil {
-		return nil, err
-	}
-	t := &archiveTarget{ref: ref, dir: dir}
-	if err := t.start(); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
-	return t, nil
-}
-
-// replaceable reports whether the file that ref names, if there is one, holds
-// nothing but an artifact of the same tag: whatever else it is, it is not to be
-// lost.
-func replaceable(ref Reference) error {
-	src, err := openArchiveSource(ref)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %v", err) //nolint:errorlint // its kind would say that a model is damaged
-	}
-	defer src.Close()
-	x, err := readIndexFile(src.(*layoutSource).files)
-	if err != nil {
-		return fmt.Errorf("the file exists and is no archive to replace: remove it, or choose another name: %v", err) //nolint:errorlint // its kind would say that a model is damaged
-	}
-	for _, d := range x.entries {
-		if tag := d.Annotations[ocispec.AnnotationRefName]; tag != ref.tag {
-			return fmt.Errorf("the archive holds %q, and a push replaces it: choose another file for %q", plainText(tag), ref.tag)
-		}
-	}
-	return nil
-}
-
-func (t *archiveTarget) start() error {
-	// The lock is held before it has its name, so whoever finds the name and
-	// gets the lock knows that its owner has died.
-	lock := flock.New(filepath.Join(t.dir, archiveLock+".new"))
-	if err := lock.Lock(); err != nil {
-		return err
-	}
-	t.lock = lock
-	if err := os.Rename(lock.Path(), filepath.Join(t.dir, archiveLock)); err != nil {
-		return err
-	}
-	inner := t.ref
-	inner.path = filepath.Join(t.dir, "layout")
-	// Nothing in there outlives this process: only the archive is synced.
-	layout, err := newLayoutTarget(inner, false)
-	if err != nil {
-		return err
-	}
-	t.layoutTarget = layout
-	return nil
-}
-
-// sweepArchives removes the directories of targets that were killed. What it
-// cannot remove is left for the next time.
-func sweepArchives(parent, prefix string) {
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), prefix) {
-			continue
-		}
-		dir := filepath.Join(parent, e.Name())
-		name := filepath.Join(dir, archiveLock)
-		if fi, err := os.Lstat(name); err != nil || !fi.Mode().IsRegular() {
-			continue
-		}
-		lock := flock.New(name, flock.SetFlag(os.O_RDONLY))
-		if ok, err := lock.TryLock(); err == nil && ok {
-			_ = os.RemoveAll(dir)
-			_ = lock.Unlock()
-		}
-	}
-}
-
-// Publish implements Target. The blobs move into the archive one by one, so the
-// disk holds little more than one copy; therefore it works only once.
-func (t *archiveTarget) Publish(ctx context.Context, d ocispec.Descriptor) error {
-	err := t.ref.checkPublished(d)
-	if err == nil && t.published {
-		err = errors.New("published already")
-	}
-	if err == nil {
-		err = t.publish(ctx, d)
-	}
-	return fail("publishing", t.ref.String(), err)
-}
-
-func (t *archiveTarget) publish(ctx context.Context, d ocispec.Descriptor) error {
-	blobs, err := reachable(ctx, t, d)
-	if err != nil {
-		return err
-	}
-	index, err := (&indexFile{SchemaVersion: 2, MediaType: ocispec.MediaTypeImageIndex}).with(d, t.ref.tag)
-	if err != nil {
-		return err
-	}
-	t.published = true
-	temp := filepath.Join(t.dir, archiveTemp)
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	err = t.write(ctx, f, index, blobs)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp, t.ref.path); err != nil {
-		return err
-	}
-	return syncDir(os.Open(filepath.Dir(t.ref.path)))
-}
-
-// write writes the tar: the same blobs give the same bytes.
-func (t *archiveTarget) write(ctx context.Context, f io.Writer, index []byte, blobs []ocispec.Descriptor) error {
-	tw := tar.NewWriter(f)
-	buf := make([]byte, 1<<20)
-	for _, e := range []struct{ name, data string }{
-		{ocispec.ImageLayoutFile, layoutFile},
-		{ocispec.ImageIndexFile, string(index)},
-	} {
-		if err := appendFile(tw, e.name, int64(len(e.data)), strings.NewReader(e.data), buf); err != nil {
-			return err
-		}
-	}
-	for _, d := range blobs {
-		name := blobPath(d.Digest)
-		s, err := t.open(name)
-		if err != nil {
-			return err
-		}
-		r := &fileRange{ctx: ctx, r: io.NewSectionReader(s, 0, d.Size), left: d.Size, Closer: s}
-		err = errors.Join(appendFile(tw, name, d.Size, r, buf), s.Close())
-		if err != nil {
-			return err
-		}
-		if err := t.root.Remove(name); err != nil {
-			return err
-		}
-	}
-	return tw.Close()
-}
-
-func appendFile(tw *tar.Writer, name string, size int64, r io.Reader, buf []byte) error {
-	hdr := &tar.Header{
-		Typeflag: tar.TypeReg,
-		Name:     name,
-		Size:     size,
-		Mode:     0o644,
-		ModTime:  time.Unix(0, 0),
-		Format:   tar.FormatUSTAR,
-	}
-	if size >= ustarMax {
-		hdr.Format = tar.FormatPAX
-	}
-	if err := tw.WriteHeader(hdr); err != nil {
-		return err
-	}
-	// The writer alone, lest CopyBuffer finds another way past the buffer.
-	_, err := io.CopyBuffer(struct{ io.Writer }{tw}, r, buf)
-	return err
-}
-
-// Close implements Target: it removes all but the published archive.
-func (t *archiveTarget) Close() error {
-	var err error
-	if t.layoutTarget != nil {
-		err = t.layoutTarget.Close()
-	}
-	err = errors.Join(err, os.RemoveAll(t.dir))
-	if t.lock != nil {
-		err = errors.Join(err, t.lock.Unlock())
-	}
-	return err
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,6 +30,7 @@ const (
 	// alone knows that no temporary file is in use.
 	writersLock = ".oras-bsm.writers"
 	tempPrefix  = ".tmp-"
+	partPrefix  = ".part-" // before the hex digits of a blob that is not whole yet
 	blobDir     = "blobs/sha256"
 )
 
@@ -214,20 +214,22 @@ func (t *layoutTarget) writeFile(name string, data []byte) error {
 	return t.install(f, temp, name)
 }
 
-// install closes the whole temporary file f and gives it its name. On an error
-// the file is gone: after a failed fsync its pages may be lost, and a second
-// fsync would not say so.
+// install gives the whole temporary file f its name and closes it, in that order:
+// a lock on it is held until it has its name. On an error the file is gone: after
+// a failed fsync its pages may be lost, and a second fsync would not say so.
 func (t *layoutTarget) install(f *os.File, temp, name string) error {
 	err := f.Chmod(0o644)
 	if err == nil && t.durable {
 		err = f.Sync()
 	}
-	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = t.root.Rename(temp, name)
 	}
 	if err != nil {
-		return errors.Join(err, t.root.Remove(temp))
+		return errors.Join(err, t.root.Remove(temp), f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return errors.Join(err, t.root.Remove(name))
 	}
 	if !t.durable {
 		return nil
@@ -263,13 +265,7 @@ func (t *layoutTarget) Create(ctx context.Context) (BlobWriter, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return t.create()
-}
-
-// Receive implements Target.
-func (t *layoutTarget) Receive(ctx context.Context, _ ocispec.Descriptor, _ func(io.ReaderAt, int64) int64) (BlobWriter, int64, error) {
-	w, err := t.Create(ctx)
-	return w, 0, err
+	return t.create(digest.SHA256)
 }
 
 // Mount implements Target.
@@ -277,13 +273,13 @@ func (t *layoutTarget) Mount(context.Context, ocispec.Descriptor, Reference) (bo
 	return false, nil
 }
 
-func (t *layoutTarget) create() (*layoutBlob, error) {
+func (t *layoutTarget) create(a digest.Algorithm) (*layoutBlob, error) {
 	temp := blobDir + "/" + tempPrefix + rand.Text()
 	f, err := t.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fail("creating a blob in", t.path, err)
 	}
-	return &layoutBlob{t: t, temp: temp, spool: newSpool(f)}, nil
+	return &layoutBlob{t: t, temp: temp, spool: &spool{f: f, algorithm: a, hash: a.Hash()}}, nil
 }
 
 // PutManifest implements Target.
@@ -295,7 +291,7 @@ func (t *layoutTarget) PutManifest(ctx context.Context, d ocispec.Descriptor, ra
 	if err != nil {
 		return fail("storing manifest", d.Digest.String(), err)
 	}
-	w, err := t.create()
+	w, err := t.create(d.Digest.Algorithm())
 	if err != nil {
 		return err
 	}
@@ -339,16 +335,19 @@ func (t *layoutTarget) Close() error {
 
 // spool is a file that is hashed as it is written.
 type spool struct {
-	f    *os.File
-	hash hash.Hash
-	n    int64
-	err  error
+	f         *os.File
+	algorithm digest.Algorithm
+	hash      hash.Hash
+	n         int64
+	err       error
 }
 
-func newSpool(f *os.File) *spool { return &spool{f: f, hash: sha256.New()} }
+func newSpool(f *os.File) *spool {
+	return &spool{f: f, algorithm: digest.SHA256, hash: sha256.New()}
+}
 
 // Digest implements BlobWriter.
-func (s *spool) Digest() digest.Digest { return digest.NewDigest(digest.SHA256, s.hash) }
+func (s *spool) Digest() digest.Digest { return digest.NewDigest(s.algorithm, s.hash) }
 
 // Write appends p. After an error every later Write and check fails.
 func (s *spool) Write(p []byte) (int, error) {
@@ -358,7 +357,14 @@ func (s *spool) Write(p []byte) (int, error) {
 // WriteSum implements BlobWriter.
 func (s *spool) WriteSum(p []byte) ([sha256.Size]byte, error) {
 	sum := sha256.New()
-	_, err := s.write(p, func() { multihash.WritePair(s.hash, sum, p) })
+	_, err := s.write(p, func() {
+		if s.algorithm == digest.SHA256 {
+			multihash.WritePair(s.hash, sum, p)
+			return
+		}
+		s.hash.Write(p)
+		sum.Write(p)
+	})
 	return [sha256.Size]byte(sum.Sum(nil)), err
 }
 
@@ -383,8 +389,8 @@ func (s *spool) check(d ocispec.Descriptor) error {
 	if err := checkDescriptor(d); err != nil {
 		return err
 	}
-	if d.Digest.Algorithm() != digest.SHA256 {
-		return fmt.Errorf("digests of new blobs are sha256, not %s", d.Digest.Algorithm())
+	if d.Digest.Algorithm() != s.algorithm {
+		return fmt.Errorf("the digest was to be a %s, not a %s", s.algorithm, d.Digest.Algorithm())
 	}
 	if s.n != d.Size {
 		return fmt.Errorf("%w: %d bytes were written, want %d", ErrCorrupt, s.n, d.Size)
@@ -400,6 +406,7 @@ type layoutBlob struct {
 	*spool
 	t    *layoutTarget
 	temp string
+	part bool // temp stays for the next attempt, and is locked until then
 	done bool
 }
 
@@ -409,9 +416,14 @@ func (b *layoutBlob) Commit(ctx context.Context, d ocispec.Descriptor) error {
 	if b.done {
 		return fail("storing blob", d.Digest.String(), fs.ErrClosed)
 	}
-	err := b.check(d)
+	err := ctx.Err()
 	if err == nil {
-		err = ctx.Err()
+		if err = b.check(d); err != nil {
+			b.part = false // what is wrong is no help to the next attempt
+		}
+	}
+	if err == nil && d.Digest.Algorithm() != digest.SHA256 {
+		err = b.t.root.MkdirAll(filepath.Dir(blobPath(d.Digest)), 0o755)
 	}
 	if err != nil {
 		return fail("storing blob", d.Digest.String(), errors.Join(err, b.Abort()))
@@ -426,5 +438,9 @@ func (b *layoutBlob) Abort() error {
 		return nil
 	}
 	b.done = true
-	return errors.Join(b.f.Close(), b.t.root.Remove(b.temp))
+	if b.part && b.n > 0 {
+		return b.f.Close()
+	}
+	// Removed before it is closed, which lets go of the lock.
+	return errors.Join(b.t.root.Remove(b.temp), b.f.Close())
 }

@@ -258,8 +258,3 @@ func (s *registrySource) manifest(ctx context.Context, d ocispec.Descriptor) ([]
 	}
 	return raw, checkManifest(d, raw)
 }
-
-// Referrers implements Source.
-func (s *registrySource) Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	return nil, nil
-}

@@ -39,8 +39,10 @@ type Source interface {
 	// more. They are not verified: that is the caller's part. The caller closes
 	// the reader; canceling ctx ends it.
 	Blob(ctx context.Context, d ocispec.Descriptor, off, n int64) (io.ReadCloser, error)
-	// Referrers lists the manifests in the store whose subject is d: signatures,
-	// for example. A store that cannot tell has none.
+	// Referrers lists the manifests in the store whose subject is said to be d:
+	// signatures, for example. Those that cosign finds by a tag have it as their
+	// annotation org.opencontainers.image.ref.name. A store that cannot tell has
+	// none.
 	Referrers(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error)
 	// Close releases what the source holds. Open readers are closed first, by
 	// their owners.
@@ -68,6 +70,10 @@ type Target interface {
 	// PutManifest stores a manifest or image index whose size and digest are
 	// those of d. What it names should be there already: some registries check.
 	PutManifest(ctx context.Context, d ocispec.Descriptor, raw []byte) error
+	// attach stores the manifest raw of r, so that Source.Referrers lists it. What
+	// it names should be there already. The warning, if there is one, is for the
+	// user.
+	attach(ctx context.Context, r referrer, raw []byte) (warning string, err error)
 	// Publish makes d, put before, the artifact that the reference names. It is
 	// the last step; before it nothing can be seen under the reference.
 	Publish(ctx context.Context, d ocispec.Descriptor) error

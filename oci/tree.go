@@ -91,14 +91,24 @@ type indexFile struct {
 	entries []ocispec.Descriptor // Manifests, decoded
 }
 
+func newIndexFile() *indexFile {
+	return &indexFile{SchemaVersion: 2, MediaType: ocispec.MediaTypeImageIndex}
+}
+
 // readIndexFile reads index.json. Where there is none the result is an empty
 // one, beside ErrNotFound.
 func readIndexFile(f files) (*indexFile, error) {
-	x := &indexFile{SchemaVersion: 2, MediaType: ocispec.MediaTypeImageIndex}
+	x := newIndexFile()
 	raw, err := readFile(f, ocispec.ImageIndexFile, mediatypes.MaxManifestSize)
 	if err != nil {
 		return x, err
 	}
+	return parseIndexFile(raw)
+}
+
+// parseIndexFile reads what is written like an index.json.
+func parseIndexFile(raw []byte) (*indexFile, error) {
+	x := &indexFile{}
 	if err := json.Unmarshal(raw, x); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ocispec.ImageIndexFile, err)
 	}
@@ -141,16 +151,41 @@ func (x *indexFile) find(ref Reference) (ocispec.Descriptor, error) {
 	if found != nil {
 		return *found, nil
 	}
+	if d, ok := x.only(); ok && ref.kind == kindArchive && !ref.tagged && ref.digest == "" {
+		return d, nil
+	}
 	if ref.digest != "" {
 		return ocispec.Descriptor{}, ErrNotFound
 	}
 	return ocispec.Descriptor{}, fmt.Errorf("%w: no tag %q; there are: %s", ErrNotFound, ref.tag, strings.Join(names, ", "))
 }
 
+// only returns the one artifact of an archive, which is its first entry: what
+// follows are its referrers, without a tag or with one of cosign's.
+func (x *indexFile) only() (ocispec.Descriptor, bool) {
+	for i, d := range x.entries {
+		if n := d.Annotations[ocispec.AnnotationRefName]; i > 0 && n != "" && !isCosignTag(n) {
+			return d, false
+		}
+	}
+	if len(x.entries) == 0 {
+		return ocispec.Descriptor{}, false
+	}
+	return x.entries[0], true
+}
+
 // with returns index.json with d under tag. An empty tag adds d by its digest.
 func (x *indexFile) with(d ocispec.Descriptor, tag string) ([]byte, error) {
-	out := *x
-	out.Manifests = slices.Clone(x.Manifests)
+	y := *x
+	y.Manifests, y.entries = slices.Clone(x.Manifests), slices.Clone(x.entries)
+	if err := y.set(d, tag); err != nil {
+		return nil, err
+	}
+	return y.encode()
+}
+
+// set puts d under tag. An empty tag adds d by its digest.
+func (x *indexFile) set(d ocispec.Descriptor, tag string) error {
 	annotations := map[string]string{}
 	for k, v := range d.Annotations {
 		annotations[k] = v
@@ -162,7 +197,7 @@ func (x *indexFile) with(d ocispec.Descriptor, tag string) ([]byte, error) {
 	d.Annotations = annotations
 	raw, err := json.Marshal(d, json.Deterministic(true))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	same := func(e ocispec.Descriptor) bool {
 		if tag == "" {
@@ -171,11 +206,16 @@ func (x *indexFile) with(d ocispec.Descriptor, tag string) ([]byte, error) {
 		return e.Annotations[ocispec.AnnotationRefName] == tag
 	}
 	if i := slices.IndexFunc(x.entries, same); i < 0 {
-		out.Manifests = append(out.Manifests, raw)
+		x.Manifests, x.entries = append(x.Manifests, raw), append(x.entries, d)
 	} else if tag != "" {
-		out.Manifests[i] = raw
+		x.Manifests[i], x.entries[i] = raw, d
 	}
-	doc, err := json.Marshal(&out, json.Deterministic(true))
+	return nil
+}
+
+// encode returns the bytes of index.json.
+func (x *indexFile) encode() ([]byte, error) {
+	doc, err := json.Marshal(x, json.Deterministic(true))
 	if err == nil && len(doc) > mediatypes.MaxManifestSize {
 		err = fmt.Errorf("%s would have %d bytes, the most is %d: remove entries", ocispec.ImageIndexFile, len(doc), mediatypes.MaxManifestSize)
 	}
@@ -198,8 +238,9 @@ type layoutSource struct {
 	files
 	ref Reference
 
-	mu   sync.Mutex
-	desc ocispec.Descriptor // once resolved
+	mu        sync.Mutex
+	desc      ocispec.Descriptor // once resolved
+	referrers *subjects          // once listed
 }
 
 // Resolve implements Source.
@@ -246,11 +287,6 @@ func (s *layoutSource) Manifest(ctx context.Context, d ocispec.Descriptor) ([]by
 	}
 	raw, err := readManifest(s.files, d)
 	return raw, fail("reading manifest", d.Digest.String(), err)
-}
-
-// Referrers implements Source.
-func (s *layoutSource) Referrers(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	return nil, nil
 }
 
 func readManifest(f files, d ocispec.Descriptor) ([]byte, error) {
@@ -314,103 +350,4 @@ func (f *fileRange) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
-}
-
-// reachable lists d and everything below it, each blob once: indexes and
-// manifests first, then configs, then layers. The index layer of a manifest
-// comes before its other layers, so that who reads the list as a stream knows
-// the places of all files before the first of their bytes. Whatever is missing
-// or has another size is an error.
-func reachable(ctx context.Context, f files, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	w := walk{files: f, seen: map[digest.Digest]int64{}}
-	if err := w.manifest(ctx, d, 0); err != nil {
-		return nil, err
-	}
-	return slices.Concat(w.manifests, w.configs, w.layers), nil
-}
-
-type walk struct {
-	files
-	seen                       map[digest.Digest]int64 // size
-	manifests, configs, layers []ocispec.Descriptor
-}
-
-// add appends d to list unless it is listed, after a look at the file.
-func (w *walk) add(list *[]ocispec.Descriptor, d ocispec.Descriptor) error {
-	if err := checkDescriptor(d); err != nil {
-		return err
-	}
-	if size, ok := w.seen[d.Digest]; ok {
-		if size != d.Size {
-			return fmt.Errorf("%w: %s is listed with %d and with %d bytes", ErrCorrupt, d.Digest, size, d.Size)
-		}
-		return nil
-	}
-	s, err := w.open(blobPath(d.Digest))
-	if err != nil {
-		return err
-	}
-	if err := s.Close(); err != nil {
-		return err
-	}
-	if s.size != d.Size {
-		return fmt.Errorf("%w: %s has %d bytes, want %d", ErrCorrupt, d.Digest, s.size, d.Size)
-	}
-	w.seen[d.Digest] = d.Size
-	*list = append(*list, d)
-	return nil
-}
-
-func (w *walk) manifest(ctx context.Context, d ocispec.Descriptor, depth int) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if depth > maxDepth {
-		return fmt.Errorf("%w: image indexes nest deeper than %d", ErrCorrupt, maxDepth)
-	}
-	if _, ok := w.seen[d.Digest]; ok {
-		return w.add(&w.manifests, d)
-	}
-	if err := w.add(&w.manifests, d); err != nil {
-		return err
-	}
-	raw, err := readFile(w, blobPath(d.Digest), mediatypes.MaxManifestSize)
-	if err != nil {
-		return err
-	}
-	if d.MediaType == ocispec.MediaTypeImageIndex {
-		x, err := mediatypes.ParseManifestIndex(raw, d)
-		if err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCorrupt, d.Digest, err)
-		}
-		for _, c := range x.Manifests {
-			if err := w.manifest(ctx, c, depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	m, err := mediatypes.ParseManifest(raw, d)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrCorrupt, d.Digest, err)
-	}
-	return w.parts(m)
-}
-
-// parts adds the config and the layers of a manifest.
-func (w *walk) parts(m *ocispec.Manifest) error {
-	if err := w.add(&w.configs, m.Config); err != nil {
-		return err
-	}
-	for _, first := range []bool{true, false} {
-		for _, l := range m.Layers {
-			if (l.MediaType == mediatypes.IndexLayer) != first {
-				continue
-			}
-			if err := w.add(&w.layers, l); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
