@@ -197,3 +197,17 @@ func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback()
 }
+
+// InArchive returns the reference that names in the archive FILE what r names in
+// its store: a tag, or a digest. Of the zero Reference it is the one artifact that
+// the archive holds.
+func (r Reference) InArchive(file string) (Reference, error) {
+	a := Reference{kind: kindArchive, path: file, tag: r.tag, digest: r.digest, tagged: r.tag != ""}
+	if r.kind == 0 {
+		a.tag = defaultTag
+	}
+	if file == "" || strings.ContainsRune(file, 0) {
+		return Reference{}, fail("parsing reference", fmt.Sprintf("%q", archivePrefix+file), errors.New("the path is empty or holds a zero byte"))
+	}
+	return a, nil
+}

@@ -109,3 +109,19 @@ type DtypeReport struct {
 	Decoded int64  `json:"decoded"`
 	Encoded int64  `json:"encoded"`
 }
+
+// CopyResult is what Copy brought where. Sizes are in bytes.
+type CopyResult struct {
+	Ref       string        `json:"ref"` // where it is now
+	Source    string        `json:"source"`
+	Digest    digest.Digest `json:"digest"`
+	Manifests int           `json:"manifests"`       // image indexes included, and those of referrers
+	Referrers int           `json:"referrers"`       // signatures and the like
+	Blobs     int           `json:"blobs"`           // configs and layers
+	Size      int64         `json:"size"`            // of all blobs: Copied, Mounted and Present together
+	Copied    int64         `json:"copied"`          // was moved
+	Mounted   int64         `json:"mounted"`         // the registry had it, in another repository
+	Present   int64         `json:"present"`         // was there
+	Files     []string      `json:"files,omitempty"` // of an archive: the file, or its parts
+	Seconds   float64       `json:"seconds"`
+}

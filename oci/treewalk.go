@@ -21,7 +21,7 @@ const (
 // A closure is an artifact and everything below it, each blob once, and maybe its
 // referrers with everything below them.
 type closure struct {
-	manifests []treeManifest // each before what it names, unless that came earlier
+	manifests []closureManifest // each before what it names, unless that came earlier
 	configs   []ocispec.Descriptor
 	layers    []ocispec.Descriptor // see parts
 	referrers []referrer
@@ -33,8 +33,8 @@ type closure struct {
 	raw  int64                   // bytes of all manifests
 }
 
-// treeManifest is a manifest or image index that was read and checked.
-type treeManifest struct {
+// closureManifest is a manifest or image index that was read and checked.
+type closureManifest struct {
 	ocispec.Descriptor // its media type, digest and size alone
 	raw                []byte
 	links              *mediatypes.Links
@@ -73,8 +73,8 @@ func (t *closure) add(ctx context.Context, d ocispec.Descriptor) error { return 
 func (t *closure) blobs() []ocispec.Descriptor { return slices.Concat(t.configs, t.layers) }
 
 // find returns a manifest that is listed, or nil.
-func (t *closure) find(d digest.Digest) *treeManifest {
-	i := slices.IndexFunc(t.manifests, func(m treeManifest) bool { return m.Digest == d })
+func (t *closure) find(d digest.Digest) *closureManifest {
+	i := slices.IndexFunc(t.manifests, func(m closureManifest) bool { return m.Digest == d })
 	if i < 0 {
 		return nil
 	}
@@ -133,7 +133,7 @@ func (t *closure) manifest(ctx context.Context, d ocispec.Descriptor, depth int)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, d.Digest, err)
 	}
-	m := treeManifest{ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, raw, links}
+	m := closureManifest{ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, raw, links}
 	t.manifests = append(t.manifests, m)
 	for _, c := range links.Manifests {
 		if !isManifest(c.MediaType) {

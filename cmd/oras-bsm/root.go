@@ -73,6 +73,7 @@ gets the same bytes back.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a), newBench(a),
+		newCopy(a), newSave(a), newLoad(a),
 		newLogin(a), newLogout(a), newVersion(a))
 	root.AddCommand(topics()...)
 	strictHelp(root)
