@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,13 @@ func (c *copier) readReferrers(ctx context.Context) error {
 	return nil
 }
 
+// compareReferrers orders what Source.Referrers lists: stores have orders of their
+// own, and an archive has the same bytes wherever it was made from.
+func compareReferrers(a, b ocispec.Descriptor) int {
+	const tag = ocispec.AnnotationRefName
+	return cmp.Or(cmp.Compare(a.Annotations[tag], b.Annotations[tag]), cmp.Compare(a.Digest, b.Digest))
+}
+
 // askReferrers lists the referrers of each subject.
 func (c *copier) askReferrers(ctx context.Context, subjects []closureManifest) ([][]ocispec.Descriptor, error) {
 	lists := make([][]ocispec.Descriptor, len(subjects))
@@ -47,6 +55,7 @@ func (c *copier) askReferrers(ctx context.Context, subjects []closureManifest) (
 	for i, s := range subjects {
 		g.Go(func() (err error) {
 			lists[i], err = c.src.Referrers(ctx, s.Descriptor)
+			slices.SortFunc(lists[i], compareReferrers)
 			return err
 		})
 	}
