@@ -93,7 +93,7 @@ func (t *registryTarget) attachSubject(ctx context.Context, r referrer, raw []by
 	if err := t.listReferrer(ctx, r); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s keeps no list of referrers: signatures and the like are listed under tags such as %s", t.host(), fallbackTag(r.subject.Digest)), nil
+	return t.host() + " keeps no lists of referrers: signatures and the like are listed under tags of the form sha256-DIGEST", nil
 }
 
 // listTries is how often the list of referrers is written anew because another

@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	flip FILE        change one byte in the middle of a file
 //	largest DIR VAR  set VAR to the largest file below DIR
 //	status N CMD...  run a command, which must exit with code N
+//	digest VAR       set VAR to the digest in the JSON object on stdout
 //	fields NAMES...  stdout must be one JSON object with these fields
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -50,6 +51,7 @@ func TestScript(t *testing.T) {
 			"flip":    flip,
 			"largest": largest,
 			"status":  status,
+			"digest":  setDigest,
 			"fields":  fields,
 		},
 		RequireExplicitExec: true,
@@ -95,6 +97,14 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func setDigest(ts *testscript.TestScript, _ bool, args []string) {
+	var got struct {
+		Digest string `json:"digest"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &got))
+	ts.Setenv(args[0], got.Digest)
 }
 
 func fields(ts *testscript.TestScript, _ bool, args []string) {
