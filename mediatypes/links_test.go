@@ -1,6 +1,7 @@
 package mediatypes
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -13,7 +14,8 @@ func docker(doc string) string {
 }
 
 func TestParseLinks(t *testing.T) {
-	noLayers := goodManifest[:strings.Index(goodManifest, `"layers"`)] + `"layers":[]}`
+	head, _, _ := strings.Cut(goodManifest, `"layers"`)
+	noLayers := head + `"layers":[]}`
 	subject := strings.Replace(goodManifest, `"config"`, `"subject":{"mediaType":"a/b","digest":"`+abc+`","size":3},"config"`, 1)
 	plain := strings.Replace(goodManifest, `"artifactType":"application/vnd.oras-bsm.model.v1",`, "", 1)
 	for _, tt := range []struct {
@@ -55,7 +57,7 @@ func TestParseLinksRefuses(t *testing.T) {
 		{"trailing", goodIndex + "{}", ocispec.MediaTypeImageIndex, "image index"},
 	} {
 		_, err := ParseLinks([]byte(tt.doc), describe([]byte(tt.doc), tt.mediaType))
-		if e, ok := err.(*Error); !ok || !strings.HasPrefix(e.Object, tt.object) {
+		if e, ok := errors.AsType[*Error](err); !ok || !strings.HasPrefix(e.Object, tt.object) {
 			t.Errorf("%s: %v, want an error about %q", tt.name, err, tt.object)
 		}
 	}

@@ -148,7 +148,7 @@ func (t *registryTarget) putRaw(ctx context.Context, id, mediaType string, raw [
 		if err != nil {
 			return err
 		}
-		defer drain(resp.Body)
+		defer resp.Body.Close()
 		header = resp.Header
 		return transport.CheckError(resp, http.StatusOK, http.StatusCreated, http.StatusAccepted)
 	})

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -222,44 +223,56 @@ func (s *registrySource) taggedReferrers(ctx context.Context, d ocispec.Descript
 	return listed(raw)
 }
 
+// referrersHeader is the header of a request for a list of referrers.
+var referrersHeader = http.Header{"Accept": {ocispec.MediaTypeImageIndex}, "Accept-Encoding": {"identity"}}
+
 // askReferrers asks the referrers API, page after page.
-func (s *registrySource) askReferrers(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	header := http.Header{"Accept": {ocispec.MediaTypeImageIndex}, "Accept-Encoding": {"identity"}}
-	resp, err := s.get(ctx, http.MethodGet, "referrers", d.Digest.String(), header,
-		http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed)
-	if err != nil {
-		return nil, err
-	}
-	var out []ocispec.Descriptor
-	for pages := 1; ; pages++ {
-		page, next, err := s.referrersPage(resp)
-		if err != nil {
+func (s *registrySource) askReferrers(ctx context.Context, d ocispec.Descriptor) (all []ocispec.Descriptor, err error) {
+	var next *url.URL
+	for range maxReferrerPages {
+		var page []ocispec.Descriptor
+		if page, next, err = s.referrersPage(ctx, d, next); err != nil {
 			return nil, err
 		}
-		if out = append(out, page...); len(out) > maxReferrers {
+		if all = append(all, page...); len(all) > maxReferrers {
 			return nil, fmt.Errorf("%w: %s lists more than %d referrers", ErrCorrupt, s.host(), maxReferrers)
 		}
 		if next == nil {
-			return out, nil
-		}
-		if pages == maxReferrerPages {
-			return nil, fmt.Errorf("%w: %s sends more than %d pages of referrers", ErrCorrupt, s.host(), maxReferrerPages)
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, next.String(), nil)
-		if err != nil {
-			return nil, err
-		}
-		req.Header = header
-		if resp, err = s.client.Do(req); err != nil {
-			return nil, s.fault(err)
+			return all, nil
 		}
 	}
+	return nil, fmt.Errorf("%w: %s sends more than %d pages of referrers", ErrCorrupt, s.host(), maxReferrerPages)
 }
 
-// referrersPage reads one answer and closes it. next is where the list goes on,
-// or nil.
-func (s *registrySource) referrersPage(resp *http.Response) (page []ocispec.Descriptor, next *url.URL, err error) {
-	defer drain(resp.Body)
+// askPage asks for the first page of a list, or for the one at the address next.
+func (s *registrySource) askPage(ctx context.Context, d ocispec.Descriptor, next *url.URL) (*http.Response, error) {
+	if next == nil {
+		return s.get(ctx, http.MethodGet, "referrers", d.Digest.String(), referrersHeader.Clone(),
+			http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, next.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = referrersHeader.Clone()
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, s.fault(err)
+	}
+	if err := transport.CheckError(resp, http.StatusOK); err != nil {
+		drain(resp.Body)
+		return nil, s.fault(err)
+	}
+	return resp, nil
+}
+
+// referrersPage reads one page. The result next is where the list goes on, or nil.
+func (s *registrySource) referrersPage(ctx context.Context, d ocispec.Descriptor, at *url.URL) (page []ocispec.Descriptor, next *url.URL, err error) {
+	resp, err := s.askPage(ctx, d, at)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, nil, errNoReferrers
 	}
@@ -271,7 +284,7 @@ func (s *registrySource) referrersPage(resp *http.Response) (page []ocispec.Desc
 		return nil, nil, fmt.Errorf("%w: the list of referrers has more than %d bytes", ErrCorrupt, mediatypes.MaxManifestSize)
 	}
 	// What does not know the API may answer everything with a page for people.
-	if t, err := manifestType(resp.Header.Get("Content-Type"), raw); err != nil || t != ocispec.MediaTypeImageIndex {
+	if t, err := manifestType(resp.Header.Get("Content-Type"), raw); at == nil && (err != nil || t != ocispec.MediaTypeImageIndex) {
 		return nil, nil, errNoReferrers
 	}
 	if page, err = listed(raw); err != nil {

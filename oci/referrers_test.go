@@ -229,17 +229,18 @@ func TestListReferrerRace(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if r.Method == http.MethodPut {
+			switch {
+			case r.Method == http.MethodPut:
 				stored, _ = io.ReadAll(r.Body)
 				if races > 0 {
 					races--
 					stored = other
 				}
 				w.WriteHeader(http.StatusCreated)
-			} else if stored != nil {
+			case stored != nil:
 				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 				_, _ = w.Write(stored)
-			} else {
+			default:
 				w.WriteHeader(http.StatusNotFound)
 			}
 			return true
