@@ -87,6 +87,8 @@ func printCopy(w io.Writer, verb string, r *oci.CopyResult) {
 	if n := len(r.Files); n > 1 {
 		t.row("parts", escape(r.Files[0]+" to "+r.Files[n-1]))
 	}
-	t.row("took", pace(r.Copied, r.Seconds))
+	if r.Copied > 0 {
+		t.row("took", pace(r.Copied, r.Seconds))
+	}
 	t.write(w)
 }
