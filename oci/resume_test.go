@@ -157,7 +157,7 @@ func damageNoted(t *testing.T, ref Reference, dir string, notes map[step]uint64)
 			for r := range runs(chunks, s) {
 				if s.Layer == first.layer && r.chunk == first.chunk {
 					part := filepath.Join(dir, workPrefix+"*", partName(i))
-					flipAt(t, part, at+chunks[r.chunk].DecodedOffset+int64(r.from)-s.Offset)
+					flipOnDisk(t, part, at+chunks[r.chunk].DecodedOffset+int64(r.from)-s.Offset)
 					return int64(chunks[r.chunk].Encoded)
 				}
 			}
@@ -168,7 +168,7 @@ func damageNoted(t *testing.T, ref Reference, dir string, notes map[step]uint64)
 	return 0
 }
 
-func flipAt(t *testing.T, pattern string, offset int64) {
+func flipOnDisk(t *testing.T, pattern string, offset int64) {
 	t.Helper()
 	found, err := filepath.Glob(pattern)
 	if err != nil || len(found) != 1 {

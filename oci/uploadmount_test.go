@@ -13,9 +13,9 @@ import (
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
-// mounting is a depot with mounts: from says with which status a repository is
+// mountScript is a depot with mounts: from says with which status a repository is
 // mounted from.
-func mounting(d *depot, b thing, from map[string]int) func(http.ResponseWriter, *http.Request) bool {
+func mountScript(d *depot, b thing, from map[string]int) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		q := r.URL.Query()
 		if r.Method != http.MethodPost || !q.Has("mount") || q.Get("mount") != b.Digest.String() {
@@ -58,7 +58,7 @@ func TestMount(t *testing.T) {
 		t.Run(tt.from, func(t *testing.T) {
 			d := newDepot(nil)
 			var asks atomic.Int32
-			serve := mounting(d, b, status)
+			serve := mountScript(d, b, status)
 			s := newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
 				if r.URL.Query().Has("mount") {
 					asks.Add(1)
@@ -105,7 +105,7 @@ func TestMountScopes(t *testing.T) {
 	const push = "repository:org/model:push,pull"
 	b := randomThing(mediatypes.BlockLayer, 102, 1000)
 	d := newDepot(nil)
-	serve := mounting(d, b, map[string]int{"org/base": 201, "org/secret": 201, "org/closed": 201})
+	serve := mountScript(d, b, map[string]int{"org/base": 201, "org/secret": 201, "org/closed": 201})
 	var s *stub
 	s = newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/token" {
