@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
 	"strings"
 
@@ -156,6 +157,23 @@ func parseRemote(s string) (Reference, error) {
 	var err error
 	r.repo, err = name.NewRepository(host+"/"+repo, name.StrictValidation)
 	return r, err
+}
+
+// ParseStore reads oci:DIR or oci-archive:FILE, or DIR or FILE alone: a whole
+// store, not one artifact in it.
+func ParseStore(s string) (Reference, error) {
+	r := Reference{path: s, tag: defaultTag}
+	if strings.HasPrefix(s, layoutPrefix) || strings.HasPrefix(s, archivePrefix) {
+		var err error
+		if r, err = ParseReference(s, false); err != nil {
+			return r, err
+		}
+	} else if fi, err := os.Stat(s); err != nil {
+		return r, fail("opening", s, err)
+	} else if r.kind = kindArchive; fi.IsDir() {
+		r.kind = kindLayout
+	}
+	return r, fail("opening", s, r.checkWhole())
 }
 
 // String gives back the reference in its canonical form, which ParseReference

@@ -1,0 +1,223 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxNodes bounds a graph, which is held in memory.
+const maxNodes = 1 << 20
+
+// errUnknownType says that a manifest is of a kind that this package cannot
+// follow: what it names is not known.
+var errUnknownType = errors.New("not a kind of manifest that this release knows")
+
+// A graph is what the entries of index.json name, and what that names in turn.
+// Unlike reachable it goes on where something is missing or damaged: it serves
+// those who look for that, and takes foreign images as well as models.
+type graph struct {
+	nodes map[digest.Digest]*node
+	order []*node // entries first, then what they name, level by level
+}
+
+// A node is a blob or manifest in a graph.
+type node struct {
+	ocispec.Descriptor // as it was named first
+
+	by       []*node  // the manifests that name it
+	entries  []string // the entries of index.json that name it: tags, or @DIGEST
+	manifest bool     // it was named as a manifest or an image index
+	depth    int
+	doc      *document // a manifest that could be read
+	err      error     // of a manifest: why it could not be read or followed
+}
+
+// document is what a manifest or an image index of any kind says about others.
+type document struct {
+	MediaType    string               `json:"mediaType"`
+	ArtifactType string               `json:"artifactType"`
+	Config       *ocispec.Descriptor  `json:"config"`
+	Layers       []ocispec.Descriptor `json:"layers"`
+	Manifests    []ocispec.Descriptor `json:"manifests"`
+	Subject      *ocispec.Descriptor  `json:"subject"`
+	Annotations  map[string]string    `json:"annotations"`
+}
+
+// parseDocument reads a manifest or an image index. One that could be taken for
+// either is refused.
+func parseDocument(said string, raw []byte) (*document, error) {
+	t, err := manifestType(said, raw)
+	if errors.Is(err, ErrNotModel) {
+		return nil, fmt.Errorf("%w: %w", errUnknownType, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	doc := &document{}
+	if err := json.Unmarshal(raw, doc); err != nil {
+		return nil, fmt.Errorf("%w: not a manifest: %w", ErrCorrupt, err)
+	}
+	index := t == ocispec.MediaTypeImageIndex || t == dockerManifestList
+	if index && (doc.Config != nil || doc.Layers != nil) || !index && doc.Manifests != nil {
+		return nil, fmt.Errorf("%w: it is both a manifest and an image index", ErrCorrupt)
+	}
+	doc.MediaType = t
+	return doc, nil
+}
+
+// readGraph follows the entries of an index.json. An error is that of ctx, or
+// says that there is more than can be held; all others are in the nodes.
+func readGraph(ctx context.Context, f files, entries []ocispec.Descriptor) (*graph, error) {
+	g := &graph{nodes: map[digest.Digest]*node{}}
+	for _, d := range entries {
+		n, err := g.add(d, nil)
+		if err != nil {
+			return nil, err
+		}
+		n.manifest = true
+		name := "@" + d.Digest.String()
+		if tag := d.Annotations[ocispec.AnnotationRefName]; tag != "" {
+			name = tag
+		}
+		n.entries = append(n.entries, name)
+	}
+	todo := slices.Clone(g.order)
+	for len(todo) > 0 {
+		n := todo[0]
+		todo = todo[1:]
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		below, err := g.expand(f, n)
+		if err != nil {
+			return nil, err
+		}
+		todo = append(todo, below...)
+	}
+	return g, nil
+}
+
+// add returns the node of d, which by names.
+func (g *graph) add(d ocispec.Descriptor, by *node) (*node, error) {
+	n, ok := g.nodes[d.Digest]
+	if !ok {
+		if len(g.order) == maxNodes {
+			return nil, fmt.Errorf("%w: more than %d blobs", ErrCorrupt, maxNodes)
+		}
+		n = &node{Descriptor: d}
+		if by != nil {
+			n.depth = by.depth + 1
+		}
+		g.nodes[d.Digest] = n
+		g.order = append(g.order, n)
+	}
+	if by == nil {
+		return n, nil
+	}
+	if n.Size != d.Size {
+		by.err = fmt.Errorf("%w: it names %s with %d bytes, and elsewhere that has %d", ErrCorrupt, d.Digest, d.Size, n.Size)
+	}
+	if k := len(n.by); k == 0 || n.by[k-1] != by {
+		n.by = append(n.by, by)
+	}
+	return n, nil
+}
+
+// expand reads manifest n and adds what it names. It returns the manifests among
+// that which were not read yet.
+func (g *graph) expand(f files, n *node) (todo []*node, err error) {
+	if n.depth > maxDepth {
+		n.err = fmt.Errorf("%w: image indexes nest deeper than %d", ErrCorrupt, maxDepth)
+		return nil, nil
+	}
+	raw, err := readManifest(f, n.Descriptor)
+	if err == nil {
+		n.doc, err = parseDocument(n.MediaType, raw)
+	}
+	if err != nil {
+		n.err = err
+		return nil, nil
+	}
+	parts := slices.Clone(n.doc.Layers)
+	if n.doc.Config != nil {
+		parts = append(parts, *n.doc.Config)
+	}
+	for i, d := range slices.Concat(n.doc.Manifests, parts) {
+		if err := checkDescriptor(d); err != nil {
+			n.err = fmt.Errorf("it names a blob by %w", err)
+			continue
+		}
+		c, err := g.add(d, n)
+		if err != nil {
+			return nil, err
+		}
+		if i < len(n.doc.Manifests) && !c.manifest {
+			c.manifest = true
+			todo = append(todo, c)
+		}
+	}
+	return todo, nil
+}
+
+// users lists the entries of index.json that need n.
+func (n *node) users() []string {
+	seen, names := map[*node]bool{n: true}, map[string]bool{}
+	for todo := []*node{n}; len(todo) > 0; {
+		m := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, e := range m.entries {
+			names[plainText(e)] = true
+		}
+		for _, p := range m.by {
+			if !seen[p] {
+				seen[p] = true
+				todo = append(todo, p)
+			}
+		}
+	}
+	out := make([]string, 0, len(names))
+	for name := range names {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// referrers lists the manifests in the graph whose subject is d, as the referrers
+// API of the distribution spec v1.1 describes them.
+func (g *graph) referrers(d digest.Digest) []ocispec.Descriptor {
+	out := []ocispec.Descriptor{}
+	for _, n := range g.order {
+		if n.doc == nil || n.doc.Subject == nil || n.doc.Subject.Digest != d {
+			continue
+		}
+		r := ocispec.Descriptor{
+			MediaType: n.doc.MediaType, Digest: n.Digest, Size: n.Size,
+			ArtifactType: n.doc.ArtifactType, Annotations: n.doc.Annotations,
+		}
+		if r.ArtifactType == "" && n.doc.Config != nil {
+			r.ArtifactType = n.doc.Config.MediaType
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// layoutReferrers lists the manifests of a layout whose subject is d.
+func layoutReferrers(ctx context.Context, f files, d digest.Digest) ([]ocispec.Descriptor, error) {
+	x, err := readIndexFile(f)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	g, err := readGraph(ctx, f, x.entries)
+	if err != nil {
+		return nil, err
+	}
+	return g.referrers(d), nil
+}
