@@ -74,6 +74,7 @@ gets the same bytes back.`,
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a), newBench(a),
 		newCopy(a), newSave(a), newLoad(a),
+		newServe(a), newList(a), newTag(a), newDiff(a), newGC(a), newCheck(a), newRepair(a),
 		newLogin(a), newLogout(a), newVersion(a))
 	root.AddCommand(topics()...)
 	strictHelp(root)
