@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/opencontainers/go-digest"
@@ -49,12 +50,18 @@ type document struct {
 	Annotations  map[string]string    `json:"annotations"`
 }
 
+// mayName reports whether what has this media type may name other blobs. What
+// BuildKit keeps as a cache, for example, is an image index of layers.
+func mayName(mediaType string) bool {
+	return isManifest(mediaType) || mediaType == "" || strings.Contains(mediaType, "manifest") || strings.HasSuffix(mediaType, "+json")
+}
+
 // parseDocument reads a manifest or an image index. One that could be taken for
 // either is refused.
 func parseDocument(said string, raw []byte) (*document, error) {
 	t, err := manifestType(said, raw)
 	if errors.Is(err, ErrNotModel) {
-		return nil, fmt.Errorf("%w: %w", errUnknownType, err)
+		return nil, fmt.Errorf("%w: %.200q", errUnknownType, said)
 	}
 	if err != nil {
 		return nil, err
@@ -80,14 +87,14 @@ func readGraph(ctx context.Context, f files, entries []ocispec.Descriptor) (*gra
 		if err != nil {
 			return nil, err
 		}
-		n.manifest = true
+		n.manifest = mayName(d.MediaType)
 		name := "@" + d.Digest.String()
 		if tag := d.Annotations[ocispec.AnnotationRefName]; tag != "" {
 			name = tag
 		}
 		n.entries = append(n.entries, name)
 	}
-	todo := slices.Clone(g.order)
+	todo := slices.DeleteFunc(slices.Clone(g.order), func(n *node) bool { return !n.manifest })
 	for len(todo) > 0 {
 		n := todo[0]
 		todo = todo[1:]
@@ -157,7 +164,7 @@ func (g *graph) expand(f files, n *node) (todo []*node, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if i < len(n.doc.Manifests) && !c.manifest {
+		if i < len(n.doc.Manifests) && mayName(d.MediaType) && !c.manifest {
 			c.manifest = true
 			todo = append(todo, c)
 		}

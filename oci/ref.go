@@ -162,15 +162,13 @@ func parseRemote(s string) (Reference, error) {
 // ParseStore reads oci:DIR or oci-archive:FILE, or DIR or FILE alone: a whole
 // store, not one artifact in it.
 func ParseStore(s string) (Reference, error) {
-	r := Reference{path: s, tag: defaultTag}
+	r := Reference{kind: kindArchive, path: s, tag: defaultTag}
 	if strings.HasPrefix(s, layoutPrefix) || strings.HasPrefix(s, archivePrefix) {
 		var err error
 		if r, err = ParseReference(s, false); err != nil {
 			return r, err
 		}
-	} else if fi, err := os.Stat(s); err != nil {
-		return r, fail("opening", s, err)
-	} else if r.kind = kindArchive; fi.IsDir() {
+	} else if fi, err := os.Stat(s); err == nil && fi.IsDir() {
 		r.kind = kindLayout
 	}
 	return r, fail("opening", s, r.checkWhole())
