@@ -96,7 +96,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) error {
 	if n := len(parts); ok && n >= 3 {
 		name, kind, id := strings.Join(parts[:n-2], "/"), parts[n-2], parts[n-1]
 		if !repoGrammar.MatchString(name) || len(name) > maxRepository {
-			return &answerError{http.StatusBadRequest, "NAME_INVALID", fmt.Sprintf("%.100q is not the name of a repository", name)}
+			return &answerError{http.StatusBadRequest, "NAME_INVALID", fmt.Sprintf("%.100s is not the name of a repository", name)}
 		}
 		switch {
 		case kind == "manifests":
@@ -116,7 +116,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request) error {
 func (h *handler) manifest(w http.ResponseWriter, r *http.Request, id string) error {
 	d, raw, err := h.findManifest(id)
 	if errors.Is(err, ErrNotFound) {
-		return &answerError{http.StatusNotFound, "MANIFEST_UNKNOWN", fmt.Sprintf("no manifest %.200q", id)}
+		return &answerError{http.StatusNotFound, "MANIFEST_UNKNOWN", fmt.Sprintf("no manifest %.200s", id)}
 	}
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func page(w http.ResponseWriter, r *http.Request, list []string) ([]string, erro
 	}
 	n, err := strconv.Atoi(q.Get("n"))
 	if err != nil || n < 0 {
-		return nil, &answerError{http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", fmt.Sprintf("n=%.20q is not a number of results", q.Get("n"))}
+		return nil, &answerError{http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", fmt.Sprintf("n=%.20s is not a number of results", q.Get("n"))}
 	}
 	if n >= len(list) {
 		return list, nil

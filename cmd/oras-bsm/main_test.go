@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -22,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/oras-bsm/oras-bsm/e2e/model"
+	"github.com/oras-bsm/oras-bsm/oci"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +40,8 @@ func TestMain(m *testing.M) {
 //	status N CMD...  run a command, which must exit with code N
 //	digest VAR       set VAR to the digest in the JSON object on stdout
 //	fields NAMES...  stdout must be one JSON object with these fields
+//	serving DIR VAR  start oras-bsm serve, and set VAR to its HOST:PORT
+//	stopped          end that with SIGTERM; its exit code must be 0
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -53,6 +59,8 @@ func TestScript(t *testing.T) {
 			"status":  status,
 			"digest":  setDigest,
 			"fields":  fields,
+			"serving": serving,
+			"stopped": stopped,
 		},
 		RequireExplicitExec: true,
 	})
@@ -112,6 +120,39 @@ func fields(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &got)) // refuses anything after the object
 	if d := cmp.Diff(args, slices.Sorted(maps.Keys(got))); d != "" {
 		ts.Fatalf("fields (-want +got):\n%s", d)
+	}
+}
+
+// A server is oras-bsm serve, running beside a script.
+type server struct {
+	cmd    *exec.Cmd
+	stderr strings.Builder
+}
+
+// servers are those of the running scripts.
+var servers sync.Map // of *testscript.TestScript to *server
+
+func serving(ts *testscript.TestScript, _ bool, args []string) {
+	s := &server{cmd: exec.Command("oras-bsm", "serve", "--json", "--listen", "127.0.0.1:0", args[0])}
+	s.cmd.Dir, s.cmd.Stderr = ts.Getenv("WORK"), &s.stderr
+	out, err := s.cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(s.cmd.Start())
+	ts.Defer(func() { _ = s.cmd.Process.Kill() }) // ended already, unless the script failed
+	servers.Store(ts, s)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	ts.Check(err)
+	var r oci.ServeResult
+	ts.Check(json.Unmarshal([]byte(line), &r))
+	ts.Setenv(args[1], r.Address)
+}
+
+func stopped(ts *testscript.TestScript, _ bool, _ []string) {
+	v, _ := servers.LoadAndDelete(ts)
+	s := v.(*server)
+	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
+	if err := s.cmd.Wait(); err != nil || s.stderr.Len() > 0 {
+		ts.Fatalf("the server ended with %v: %s", err, s.stderr.String())
 	}
 }
 
