@@ -29,13 +29,15 @@ type graph struct {
 
 // A node is a blob or manifest in a graph.
 type node struct {
-	ocispec.Descriptor // as it was named first
+	// Descriptor is as it was named first, without annotations.
+	ocispec.Descriptor
 
 	by       []*node  // the manifests that name it
+	names    []*node  // what it names
 	entries  []string // the entries of index.json that name it: tags, or @DIGEST
 	manifest bool     // it was named as a manifest or an image index
 	depth    int
-	doc      *document // a manifest that could be read
+	doc      *document // a manifest that could be read; its lists are in names
 	err      error     // of a manifest: why it could not be read or followed
 }
 
@@ -87,7 +89,9 @@ func readGraph(ctx context.Context, f files, entries []ocispec.Descriptor) (*gra
 		if err != nil {
 			return nil, err
 		}
-		n.manifest = mayName(d.MediaType)
+		if mayName(d.MediaType) {
+			n.manifest, n.MediaType = true, d.MediaType
+		}
 		name := "@" + d.Digest.String()
 		if tag := d.Annotations[ocispec.AnnotationRefName]; tag != "" {
 			name = tag
@@ -117,7 +121,7 @@ func (g *graph) add(d ocispec.Descriptor, by *node) (*node, error) {
 		if len(g.order) == maxNodes {
 			return nil, fmt.Errorf("%w: more than %d blobs", ErrCorrupt, maxNodes)
 		}
-		n = &node{Descriptor: d}
+		n = &node{Descriptor: ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, URLs: d.URLs}}
 		if by != nil {
 			n.depth = by.depth + 1
 		}
@@ -132,30 +136,36 @@ func (g *graph) add(d ocispec.Descriptor, by *node) (*node, error) {
 	}
 	if k := len(n.by); k == 0 || n.by[k-1] != by {
 		n.by = append(n.by, by)
+		by.names = append(by.names, n)
 	}
 	return n, nil
 }
 
-// expand reads manifest n and adds what it names. It returns the manifests among
-// that which were not read yet.
-func (g *graph) expand(f files, n *node) (todo []*node, err error) {
+// read reads manifest n.
+func (n *node) read(f files) {
 	if n.depth > maxDepth {
 		n.err = fmt.Errorf("%w: image indexes nest deeper than %d", ErrCorrupt, maxDepth)
-		return nil, nil
+		return
 	}
 	raw, err := readManifest(f, n.Descriptor)
 	if err == nil {
 		n.doc, err = parseDocument(n.MediaType, raw)
 	}
-	if err != nil {
-		n.err = err
+	n.err = err
+}
+
+// expand reads manifest n and adds what it names. It returns the manifests among
+// that which were not read yet.
+func (g *graph) expand(f files, n *node) (todo []*node, err error) {
+	if n.read(f); n.doc == nil {
 		return nil, nil
 	}
-	parts := slices.Clone(n.doc.Layers)
+	manifests, parts := n.doc.Manifests, n.doc.Layers
+	n.doc.Manifests, n.doc.Layers = nil, nil
 	if n.doc.Config != nil {
 		parts = append(parts, *n.doc.Config)
 	}
-	for i, d := range slices.Concat(n.doc.Manifests, parts) {
+	for i, d := range slices.Concat(manifests, parts) {
 		if err := checkDescriptor(d); err != nil {
 			n.err = fmt.Errorf("it names a blob by %w", err)
 			continue
@@ -164,8 +174,8 @@ func (g *graph) expand(f files, n *node) (todo []*node, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if i < len(n.doc.Manifests) && mayName(d.MediaType) && !c.manifest {
-			c.manifest = true
+		if i < len(manifests) && mayName(d.MediaType) && !c.manifest {
+			c.manifest, c.MediaType = true, d.MediaType
 			todo = append(todo, c)
 		}
 	}

@@ -56,7 +56,11 @@ func (e *answerError) Error() string { return e.message }
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	err := h.answer(&pacedWriter{w, http.NewResponseController(w)}, r)
+	ctl := http.NewResponseController(w)
+	if r.ContentLength != 0 {
+		_ = ctl.SetReadDeadline(time.Now().Add(bodyTime))
+	}
+	err := h.answer(&pacedWriter{w, ctl}, r)
 	if err == nil || r.Context().Err() != nil {
 		return
 	}

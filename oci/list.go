@@ -175,34 +175,30 @@ func listEntries(ctx context.Context, ref Reference) (*ListResult, error) {
 // describe tells of what entry d of the layout or archive f names. An error is
 // that of ctx: all others are problems of the entry.
 func (g *graph) describe(ctx context.Context, f files, ref Reference, d ocispec.Descriptor) (EntryReport, error) {
-	n := g.nodes[d.Digest]
 	e := EntryReport{Digest: d.Digest, MediaType: d.MediaType}
-	seen := map[digest.Digest]bool{}
-	for todo := []*node{n}; len(todo) > 0; {
-		m := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[m.Digest] {
-			continue
+	top := g.nodes[d.Digest]
+	seen := map[*node]bool{top: true}
+	for todo := []*node{top}; len(todo) > 0; todo = todo[1:] {
+		n := todo[0]
+		if n.err != nil {
+			e.Problem = fmt.Sprintf("%s: %v", n.Digest, n.err)
 		}
-		seen[m.Digest] = true
-		if m.err != nil {
-			e.Problem = fmt.Sprintf("%s: %v", m.Digest, m.err)
-		}
-		if m.doc == nil {
+		if n.doc == nil {
 			continue
 		}
 		if e.ArtifactType == "" {
-			e.ArtifactType = m.doc.ArtifactType
+			e.ArtifactType = n.doc.ArtifactType
 		}
-		for _, l := range m.doc.Layers {
-			if !seen[l.Digest] && l.Size >= 0 && l.Size <= math.MaxInt64-e.Encoded {
-				seen[l.Digest] = true
-				e.Encoded += l.Size
+		for _, c := range n.names {
+			if seen[c] {
+				continue
 			}
-		}
-		for _, c := range m.doc.Manifests {
-			if x := g.nodes[c.Digest]; x != nil {
-				todo = append(todo, x)
+			seen[c] = true
+			config := n.doc.Config != nil && n.doc.Config.Digest == c.Digest
+			if c.manifest {
+				todo = append(todo, c)
+			} else if !config && c.Size <= math.MaxInt64-e.Encoded {
+				e.Encoded += c.Size
 			}
 		}
 	}

@@ -30,7 +30,7 @@ const DefaultListen = "127.0.0.1:5000"
 // What a client of a server is given.
 const (
 	headerTime   = 10 * time.Second // to send the header of a request
-	requestTime  = 30 * time.Second // to send all of it: none that is served has a body
+	bodyTime     = 10 * time.Second // to send a body, of which none is looked at
 	idleTime     = 2 * time.Minute  // between requests
 	maxHeader    = 16 << 10         // bytes of a header
 	shutdownTime = 1500 * time.Millisecond
@@ -65,7 +65,7 @@ func serve(ctx context.Context, ref Reference, o *ServeOptions) error {
 	srv := &http.Server{
 		Handler:           newHandler(f, ref, opts.Warn),
 		ReadHeaderTimeout: headerTime,
-		ReadTimeout:       requestTime,
+		WriteTimeout:      pieceTime, // see pacedWriter
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          log.New(warner(opts.Warn), "", 0),
@@ -117,7 +117,9 @@ func serveUntil(ctx context.Context, srv *http.Server, l net.Listener) error {
 	if err := srv.Shutdown(last); err != nil {
 		_ = srv.Close()
 	}
-	<-stopped
+	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

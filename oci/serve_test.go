@@ -63,8 +63,15 @@ func TestServeReads(t *testing.T) {
 	}
 }
 
-// get sends a request and returns the answer with its body.
-func get(t testing.TB, method, url string, header ...string) (*http.Response, string) {
+// answer is what a server answered.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get sends a request.
+func get(t testing.TB, method, url string, header ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
@@ -83,7 +90,7 @@ func get(t testing.TB, method, url string, header ...string) (*http.Response, st
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(raw)
+	return answer{resp.StatusCode, resp.Header, string(raw)}
 }
 
 // TestServeAnswers checks status, headers and error codes against the distribution
@@ -136,12 +143,12 @@ func TestServeAnswers(t *testing.T) {
 		{"bad number", "GET", "/v2/a/tags/list?n=-1", nil, 400, "PAGINATION_NUMBER_INVALID", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			resp, body := get(t, tt.method, host+tt.path, tt.header...)
-			if resp.StatusCode != tt.status {
-				t.Fatalf("status %d, want %d: %s", resp.StatusCode, tt.status, body)
+			a := get(t, tt.method, host+tt.path, tt.header...)
+			if a.status != tt.status {
+				t.Fatalf("status %d, want %d: %s", a.status, tt.status, a.body)
 			}
 			for k, v := range tt.want {
-				if got := resp.Header.Get(k); got != v {
+				if got := a.header.Get(k); got != v {
 					t.Errorf("%s: %q, want %q", k, got, v)
 				}
 			}
@@ -151,8 +158,8 @@ func TestServeAnswers(t *testing.T) {
 			var doc struct {
 				Errors []struct{ Code, Message string }
 			}
-			if err := json.Unmarshal([]byte(body), &doc); err != nil || len(doc.Errors) != 1 || doc.Errors[0].Code != tt.code || doc.Errors[0].Message == "" {
-				t.Errorf("error %s (%v), want code %s", body, err, tt.code)
+			if err := json.Unmarshal([]byte(a.body), &doc); err != nil || len(doc.Errors) != 1 || doc.Errors[0].Code != tt.code || doc.Errors[0].Message == "" {
+				t.Errorf("error %s (%v), want code %s", a.body, err, tt.code)
 			}
 		})
 	}
@@ -172,13 +179,13 @@ func TestServeTags(t *testing.T) {
 		Tags         []string
 		Repositories []string
 	}
-	ask := func(path string) *http.Response {
-		resp, body := get(t, "GET", host+path)
+	ask := func(path string) (link string) {
+		a := get(t, "GET", host+path)
 		doc.Tags = nil
-		if err := json.Unmarshal([]byte(body), &doc); err != nil {
-			t.Fatalf("%s: %v", body, err)
+		if err := json.Unmarshal([]byte(a.body), &doc); err != nil {
+			t.Fatalf("%s: %v", a.body, err)
 		}
-		return resp
+		return a.header.Get("Link")
 	}
 	ask("/v2/org/x/tags/list")
 	if want := []string{"B", "a", "b", "v1.0"}; doc.Name != "org/x" || !cmp.Equal(doc.Tags, want) {
@@ -189,7 +196,7 @@ func TestServeTags(t *testing.T) {
 		if pages == 2 {
 			t.Fatal("more than two pages")
 		}
-		link := ask(path).Header.Get("Link")
+		link := ask(path)
 		got = append(got, doc.Tags...)
 		path, _, _ = strings.Cut(strings.TrimPrefix(link, "<"), ">")
 	}
@@ -243,10 +250,10 @@ func TestServeReferrers(t *testing.T) {
 		{m.manifests[1].Digest.String(), "", nil},
 		{digest.FromString("not here").String(), "", nil},
 	} {
-		resp, body := get(t, "GET", host+"/v2/a/referrers/"+tt.query)
+		a := get(t, "GET", host+"/v2/a/referrers/"+tt.query)
 		var x ocispec.Index
-		if err := json.Unmarshal([]byte(body), &x); err != nil || x.SchemaVersion != 2 || x.Manifests == nil {
-			t.Fatalf("%s: %s, %v", tt.query, body, err)
+		if err := json.Unmarshal([]byte(a.body), &x); err != nil || x.SchemaVersion != 2 || x.Manifests == nil {
+			t.Fatalf("%s: %s, %v", tt.query, a.body, err)
 		}
 		var got []digest.Digest
 		for _, d := range x.Manifests {
@@ -255,8 +262,8 @@ func TestServeReferrers(t *testing.T) {
 				t.Errorf("%s: incomplete descriptor %v", tt.query, d)
 			}
 		}
-		if !cmp.Equal(got, tt.want) || resp.Header.Get("Oci-Filters-Applied") != tt.filter || resp.Header.Get("Content-Type") != ocispec.MediaTypeImageIndex {
-			t.Errorf("%s: %v, %v; want %v", tt.query, got, resp.Header, tt.want)
+		if !cmp.Equal(got, tt.want) || a.header.Get("Oci-Filters-Applied") != tt.filter || a.header.Get("Content-Type") != ocispec.MediaTypeImageIndex {
+			t.Errorf("%s: %v, %v; want %v", tt.query, got, a.header, tt.want)
 		}
 	}
 }
@@ -281,8 +288,8 @@ func TestServeForeign(t *testing.T) {
 		t.Errorf("a manifest without type: %v, %v", d, err)
 	}
 	writeFileT(t, filepath.Join(dir, blobPath(index.Digest)), strings.Replace(string(index.raw), "2", "3", 1))
-	if resp, body := get(t, "GET", "http://"+host+"/v2/a/manifests/latest"); resp.StatusCode != 500 || !strings.Contains(body, "corrupt") {
-		t.Errorf("a damaged manifest: %d, %s", resp.StatusCode, body)
+	if a := get(t, "GET", "http://"+host+"/v2/a/manifests/latest"); a.status != 500 || !strings.Contains(a.body, "corrupt") {
+		t.Errorf("a damaged manifest: %+v", a)
 	}
 }
 
@@ -409,4 +416,44 @@ func TestServePull(t *testing.T) {
 	ref, _ := pushLayout(t, dir, nil)
 	host := startServing(t, parseRef(t, ref.storeName()))
 	sameFiles(t, dir, pullNew(t, parseRef(t, host+"/org/model"), &PullOptions{Verify: true}))
+}
+
+// FuzzServe proves that no path leads to a file that is no blob: what comes with
+// the header of a digest has that digest.
+func FuzzServe(f *testing.F) {
+	dir := filepath.Join(f.TempDir(), "store")
+	m := newModel(f, 270)
+	m.publish(f, parseRef(f, "oci:"+dir+":v1"))
+	writeFileT(f, filepath.Join(filepath.Dir(dir), "secret"), "secret")
+	ref := parseRef(f, "oci:"+dir)
+	files, err := openStore(ref)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer files.Close()
+	h := newHandler(files, ref, func(string) {})
+	for _, path := range []string{
+		"/v2/", "/v2/a/manifests/v1", "/v2/a/blobs/" + m.layers[0].Digest.String(), "/v2/a/tags/list", "/v2/_catalog",
+		"/v2/a/referrers/" + m.index.Digest.String(), "/v2/a/blobs/sha256:../../../secret", "/v2/a/blobs/sha512:..", "/v2/../secret/manifests/..",
+	} {
+		f.Add("GET", path, "n=1&last=a")
+		f.Add("HEAD", path, "artifactType=x")
+	}
+	f.Fuzz(func(t *testing.T, method, path, query string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Method, r.URL.Path, r.URL.RawQuery = method, path, query
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		body := w.Body.Bytes()
+		if strings.Contains(w.Body.String(), "secret") && !strings.Contains(path, "secret") {
+			t.Errorf("%s %q gives what is outside", method, path)
+		}
+		d := w.Header().Get("Docker-Content-Digest")
+		if method == "GET" && w.Code == http.StatusOK && d != "" && digest.Digest(d).Algorithm().FromBytes(body).String() != d {
+			t.Errorf("%q: %d bytes under the digest %s", path, len(body), d)
+		}
+		if method != "GET" && method != "HEAD" && w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("%s %q: status %d", method, path, w.Code)
+		}
+	})
 }
