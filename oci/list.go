@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -60,7 +59,7 @@ func listTags(ctx context.Context, ref Reference, o *Options) (*ListResult, erro
 	}
 	seen := map[string]bool{}
 	for range maxTagPages {
-		tags, link, err := r.tagPage(ctx, next)
+		tags, links, err := r.tagPage(ctx, next)
 		if err != nil {
 			return nil, r.fault(err)
 		}
@@ -77,68 +76,61 @@ func listTags(ctx context.Context, ref Reference, o *Options) (*ListResult, erro
 			seen[tag] = true
 			res.Entries = append(res.Entries, EntryReport{Tag: tag})
 		}
-		if link == "" {
-			return res, nil
-		}
-		if next, err = nextPage(next, link); err != nil {
+		if next, err = nextTags(next, links); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrRegistry, r.host(), err)
+		}
+		if next == nil {
+			return res, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %s sends more than %d pages of tags", ErrRegistry, r.host(), maxTagPages)
 }
 
-// tagPage gets one page of tags and its Link header.
-func (r *registry) tagPage(ctx context.Context, u *url.URL) (tags []string, link string, err error) {
+// tagPage gets one page of tags and its Link headers.
+func (r *registry) tagPage(ctx context.Context, u *url.URL) (tags, links []string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	if err := transport.CheckError(resp, http.StatusOK); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxTagsBody+1))
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if len(raw) > maxTagsBody {
-		return nil, "", fmt.Errorf("a page of tags of more than %d bytes", maxTagsBody)
+		return nil, nil, fmt.Errorf("a page of tags of more than %d bytes", maxTagsBody)
 	}
 	var doc struct {
 		Tags []string `json:"tags"`
 	}
 	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, "", fmt.Errorf("the list of tags: %w", err)
+		return nil, nil, fmt.Errorf("the list of tags: %w", err)
 	}
-	return doc.Tags, resp.Header.Get("Link"), nil
+	return doc.Tags, resp.Header.Values("Link"), nil
 }
 
-// nextPage returns the URL that a Link header (RFC 8288) names as the next. It
-// must be the same list on the same origin: whoever gets a request of ours gets
-// its credentials.
-func nextPage(from *url.URL, link string) (*url.URL, error) {
-	target, params, ok := strings.Cut(link, ">")
-	target, opened := strings.CutPrefix(strings.TrimSpace(target), "<")
-	params, _, _ = strings.Cut(params, ",")
-	rel := strings.ReplaceAll(strings.ReplaceAll(params, `"`, ""), " ", "")
-	if !ok || !opened || !strings.Contains(rel, ";rel=next") {
-		return nil, fmt.Errorf("the link %.200q is none to a next page", link)
+// nextTags returns the URL that Link headers name as the next page after from, or
+// nil. It must be the same list, further on: whoever gets a request of ours gets its
+// credentials.
+func nextTags(from *url.URL, links []string) (*url.URL, error) {
+	next, err := nextPage(from, links)
+	if err != nil || next == nil {
+		return nil, err
 	}
-	u, err := from.Parse(target)
-	if err != nil {
-		return nil, fmt.Errorf("the link to the next page: %w", err)
+	if next.Path != from.Path {
+		return nil, fmt.Errorf("the link to the next page leads to %.200q", next.Path)
 	}
-	if u.Scheme != from.Scheme || u.Host != from.Host || u.Path != from.Path || u.User != nil {
-		return nil, fmt.Errorf("the link to the next page leads to %.200q", u.Redacted())
-	}
-	if u.RawQuery == from.RawQuery {
+	if next.RawQuery == from.RawQuery {
 		return nil, errors.New("the link to the next page leads to the same page")
 	}
-	return u, nil
+	return next, nil
 }
 
 // listEntries reads index.json and what its entries name.
