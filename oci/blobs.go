@@ -13,11 +13,8 @@ import (
 
 // This file opens a layout or an archive as a whole, and lists what it holds.
 
-// What stands among the blobs of a layout under names that are no digests.
-const (
-	partPrefix = ".part-" // what came so far of a blob from elsewhere
-	badPrefix  = ".bad-"  // a damaged blob that repair has moved aside
-)
+// badPrefix starts the name of a damaged blob that repair has moved aside.
+const badPrefix = ".bad-"
 
 // blobDirs are the directories of the digests that parseDigest accepts.
 var blobDirs = map[digest.Algorithm]string{digest.SHA256: blobDir, digest.SHA512: "blobs/sha512"}

@@ -29,8 +29,15 @@ func throttled(next http.RoundTripper, bytesPerSecond int64) http.RoundTripper {
 
 func (t *throttle) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.Body != http.NoBody {
-		send := req.Clone(req.Context())
-		send.Body = &throttledBody{req.Context(), t.up, req.Body}
+		ctx := req.Context()
+		send := req.Clone(ctx)
+		send.Body = &throttledBody{ctx, t.up, req.Body}
+		if again := req.GetBody; again != nil {
+			send.GetBody = func() (io.ReadCloser, error) {
+				body, err := again()
+				return &throttledBody{ctx, t.up, body}, err
+			}
+		}
 		req = send
 	}
 	resp, err := t.next.RoundTrip(req)

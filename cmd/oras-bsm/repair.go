@@ -32,7 +32,7 @@ as they should be; it checks each tensor and file.`,
 
 func (a *app) repair(ctx context.Context, name, where string) error {
 	if !isStore(where) {
-		return a.pull(ctx, name, where, true)
+		return a.pull(ctx, name, where, &oci.PullOptions{Verify: true})
 	}
 	to, err := oci.ParseStore(where)
 	if err != nil {
