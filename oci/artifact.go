@@ -183,8 +183,18 @@ func (a *Artifact) readIndex(ctx context.Context, d ocispec.Descriptor) error {
 }
 
 // readWhole reads the blob d, whose size the caller has bounded, and checks its
-// digest. Memory grows with what arrives, not with what d says.
+// digest. Wrong bytes are asked for once more, at another host that has them.
 func readWhole(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, error) {
+	raw, err := readOnce(ctx, src, d)
+	if m, ok := src.(interface{ elsewhere() Source }); ok && errors.Is(err, ErrCorrupt) {
+		return readOnce(ctx, m.elsewhere(), d)
+	}
+	return raw, err
+}
+
+// readOnce is readWhole at one host. Memory grows with what arrives, not with
+// what d says.
+func readOnce(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, error) {
 	r, err := src.Blob(ctx, d, 0, -1)
 	if err != nil {
 		return nil, err

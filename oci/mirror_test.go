@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,10 +15,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-bsm/oras-bsm/mediatypes"
@@ -247,6 +251,27 @@ func TestBlobGoesOnElsewhere(t *testing.T) {
 	}
 }
 
+// TestLargeBlobGoesOnElsewhere has the mirror lose a part of a blob that is
+// fetched in parts.
+func TestLargeBlobGoesOnElsewhere(t *testing.T) {
+	b := large()
+	mirror, _ := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		if strings.HasPrefix(r.Header.Get("Range"), fmt.Sprintf("bytes=%d-", 2*partSize)) {
+			w.WriteHeader(404)
+			return true
+		}
+		return serveRange(w, r, b.raw, -1)
+	}))
+	server, _ := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, _ int) bool { return serveRange(w, r, b.raw, -1) }))
+	src := openMirrored(t, server.ref(t), readMirror(mirror.host), StoreOptions{Connections: 3})
+	if got := readBlob(t, src, b.Descriptor, 0, -1); !bytes.Equal(got, b.raw) {
+		t.Errorf("%d wrong bytes", len(got))
+	}
+	if mirror.count("GET blobs") < 2 || server.count("GET blobs") == 0 {
+		t.Errorf("mirror: %q, registry: %q", mirror.seen, server.seen)
+	}
+}
+
 // TestCapabilities asks only whom hosts.toml trusts with it.
 func TestCapabilities(t *testing.T) {
 	m, stale := newModel(t, 84), newModel(t, 85)
@@ -301,6 +326,39 @@ func TestElsewhere(t *testing.T) {
 	}
 	if got := readBlob(t, src, b.Descriptor, 0, -1); got[0] != 0 {
 		t.Errorf("the source reads at host %d", got[0])
+	}
+}
+
+// TestPullPastWrongMirror pulls from a mirror that damages every blob, the index
+// among them: the files are right.
+func TestPullPastWrongMirror(t *testing.T) {
+	reg := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	server, asked := watched(t, func(w http.ResponseWriter, r *http.Request) bool { reg.ServeHTTP(w, r); return true })
+	dir := smallModel(t).write(t)
+	if _, err := Push(t.Context(), server.ref(t), dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	var damaged atomic.Int32
+	mirror, _ := watched(t, func(w http.ResponseWriter, r *http.Request) bool {
+		answer := httptest.NewRecorder()
+		reg.ServeHTTP(answer, r)
+		body := answer.Body.Bytes()
+		if strings.Contains(r.URL.Path, "/blobs/") && len(body) > 0 {
+			damaged.Add(1)
+			for i := 0; i < len(body); i += 50 {
+				body[i] ^= 1
+			}
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(body)
+		return true
+	})
+	before := len(asked.all())
+	o := &PullOptions{Options: Options{StoreOptions: StoreOptions{HostsDir: hostsDir(t, server.host, readMirror(mirror.host))}}}
+	sameFiles(t, dir, pullNew(t, server.ref(t), o))
+	if damaged.Load() == 0 || slices.ContainsFunc(asked.all()[before:], func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/manifests/") }) {
+		t.Errorf("the mirror damaged %d answers", damaged.Load())
 	}
 }
 
