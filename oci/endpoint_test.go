@@ -17,6 +17,38 @@ import (
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
+// TestCapabilities asks only whom hosts.toml trusts with it.
+func TestCapabilities(t *testing.T) {
+	m, stale := newModel(t, 84), newModel(t, 85)
+	mirror, seen := watched(t, nil)
+	stale.publish(t, mirror.ref(t))
+	m.put(t, mirror.target(t))
+	server, log := watched(t, nil)
+	m.publish(t, server.ref(t))
+	pullOnly := fmt.Sprintf("[host.\"http://%s\"]\ncapabilities = ['pull']\n", mirror.host)
+
+	before := len(seen.all())
+	readAll(t, openMirrored(t, server.ref(t), pullOnly, StoreOptions{}), m)
+	asked := seen.all()[before:]
+	if len(asked) < 7 || slices.ContainsFunc(asked, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/manifests/v1") }) {
+		t.Errorf("the mirror was asked for %v", asked)
+	}
+	before = len(log.all())
+	byDigest := parseRef(t, server.host+"/org/model@"+m.index.Digest.String())
+	readAll(t, openMirrored(t, byDigest, pullOnly, StoreOptions{}), m)
+	if n := len(log.all()) - before; n != 0 {
+		t.Errorf("by digest the registry is asked %d times", n)
+	}
+	nobody := fmt.Sprintf("server = 'http://%s'\ncapabilities = ['push']\n", server.host)
+	if _, err := openRegistrySource(t.Context(), server.ref(t), &StoreOptions{HostsDir: hostsDir(t, server.host, nobody)}, hasty); !errors.Is(err, errNoEndpoint) {
+		t.Errorf("nobody may be read: %v", err)
+	}
+	src := openMirrored(t, server.ref(t), fmt.Sprintf("server = 'http://%s'\ncapabilities = ['pull']\n", server.host), StoreOptions{})
+	if _, err := src.Resolve(t.Context()); !errors.Is(err, errNoEndpoint) {
+		t.Errorf("nobody may resolve: %v", err)
+	}
+}
+
 // TestPushGoesTo sends what is written to the first host that may have it.
 func TestPushGoesTo(t *testing.T) {
 	m := newModel(t, 87)

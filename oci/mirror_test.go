@@ -21,6 +21,8 @@ import (
 	"time"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	specs "github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-bsm/oras-bsm/mediatypes"
@@ -272,35 +274,43 @@ func TestLargeBlobGoesOnElsewhere(t *testing.T) {
 	}
 }
 
-// TestCapabilities asks only whom hosts.toml trusts with it.
-func TestCapabilities(t *testing.T) {
-	m, stale := newModel(t, 84), newModel(t, 85)
-	mirror, seen := watched(t, nil)
-	stale.publish(t, mirror.ref(t))
-	m.put(t, mirror.target(t))
-	server, log := watched(t, nil)
-	m.publish(t, server.ref(t))
-	pullOnly := fmt.Sprintf("[host.\"http://%s\"]\ncapabilities = ['pull']\n", mirror.host)
-
-	before := len(seen.all())
-	readAll(t, openMirrored(t, server.ref(t), pullOnly, StoreOptions{}), m)
-	asked := seen.all()[before:]
-	if len(asked) < 7 || slices.ContainsFunc(asked, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/manifests/v1") }) {
-		t.Errorf("the mirror was asked for %v", asked)
+// TestReferrersOfMirrors takes from no mirror that there are none, and asks none
+// that is not trusted with tags.
+func TestReferrersOfMirrors(t *testing.T) {
+	subject := randomThing(ocispec.MediaTypeImageManifest, 100, 10).Descriptor
+	signature := randomThing(ocispec.MediaTypeImageManifest, 101, 10).Descriptor
+	lists := func(found ...ocispec.Descriptor) func(http.ResponseWriter, *http.Request) bool {
+		raw := jsonThing(t, ocispec.MediaTypeImageIndex, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: append([]ocispec.Descriptor{}, found...)}).raw
+		return below("referrers", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			_, _ = w.Write(raw)
+		})
 	}
-	before = len(log.all())
-	byDigest := parseRef(t, server.host+"/org/model@"+m.index.Digest.String())
-	readAll(t, openMirrored(t, byDigest, pullOnly, StoreOptions{}), m)
-	if n := len(log.all()) - before; n != 0 {
-		t.Errorf("by digest the registry is asked %d times", n)
-	}
-	nobody := fmt.Sprintf("server = 'http://%s'\ncapabilities = ['push']\n", server.host)
-	if _, err := openRegistrySource(t.Context(), server.ref(t), &StoreOptions{HostsDir: hostsDir(t, server.host, nobody)}, hasty); !errors.Is(err, errNoEndpoint) {
-		t.Errorf("nobody may be read: %v", err)
-	}
-	src := openMirrored(t, server.ref(t), fmt.Sprintf("server = 'http://%s'\ncapabilities = ['pull']\n", server.host), StoreOptions{})
-	if _, err := src.Resolve(t.Context()); !errors.Is(err, errNoEndpoint) {
-		t.Errorf("nobody may resolve: %v", err)
+	for _, tt := range []struct {
+		name           string
+		mirror, server func(http.ResponseWriter, *http.Request) bool
+		pullOnly       bool
+		want           int // -1: an error
+	}{
+		{"the mirror has some", lists(signature), below("referrers", status(500)), false, 1},
+		{"the mirror has none", lists(), lists(signature), false, 1},
+		{"nobody has any", lists(), lists(), false, 0},
+		{"the mirror fails", below("referrers", status(500)), lists(signature), false, 1},
+		{"the registry fails", lists(), below("referrers", status(500)), false, -1},
+		{"the mirror may not say", lists(signature), lists(), true, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			mirror, _ := watched(t, tt.mirror)
+			server, _ := watched(t, tt.server)
+			file := readMirror(mirror.host)
+			if tt.pullOnly {
+				file = strings.Replace(file, ", 'resolve'", "", 1)
+			}
+			got, err := openMirrored(t, server.ref(t), file, StoreOptions{}).Referrers(t.Context(), subject)
+			if (err != nil) != (tt.want < 0) || err == nil && len(got) != tt.want {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
 	}
 }
 
