@@ -418,6 +418,18 @@ func TestServePull(t *testing.T) {
 	sameFiles(t, dir, pullNew(t, parseRef(t, host+"/org/model"), &PullOptions{Verify: true}))
 }
 
+// TestServeAsMirror pulls what hosts.toml says that the server has, from a registry
+// that cannot be reached.
+func TestServeAsMirror(t *testing.T) {
+	dir := smallModel(t).write(t)
+	ref, _ := pushLayout(t, dir, nil)
+	host := startServing(t, parseRef(t, ref.storeName()))
+	hosts := t.TempDir()
+	writeFileT(t, filepath.Join(hosts, "registry.invalid", "hosts.toml"), fmt.Sprintf("[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", "http://"+host))
+	o := &PullOptions{Options: Options{StoreOptions: StoreOptions{HostsDir: hosts}}}
+	sameFiles(t, dir, pullNew(t, parseRef(t, "registry.invalid/org/model:latest"), o))
+}
+
 // FuzzServe proves that no path leads to a file that is no blob: what comes with
 // the header of a digest has that digest.
 func FuzzServe(f *testing.F) {
