@@ -35,9 +35,10 @@ type layerWriter struct {
 	target Target
 	level  codec.Level
 	jobs   int
-	limit  int64 // of an encoded layer
-	froms  []Reference
-	bar    Bar
+	limit  int64              // of an encoded layer
+	bar    Bar                // of what is encoded
+	sent   Bar                // of what goes to a registry
+	froms  []Reference        // where layers may be mounted from
 	store  func(func() error) // runs a commit, in the background if it can
 
 	encoders sync.Pool // of *worker
@@ -313,7 +314,7 @@ func (w *layerWriter) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		return blob.Commit(ctx, l.desc)
+		return l.commit(ctx, blob.BlobWriter, w.sent)
 	})
 	return nil
 }

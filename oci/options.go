@@ -40,7 +40,8 @@ type PullOptions struct {
 // Progress is told about the phases of a job. Its methods may be called from
 // several goroutines.
 type Progress interface {
-	// Begin starts a phase of total bytes, such as "hashing" or "encoding".
+	// Begin starts a phase of total bytes, such as "hashing" or "encoding". A total
+	// of 0 is one that is not known.
 	Begin(phase string, total int64) Bar
 }
 

@@ -161,11 +161,15 @@ func (p *pusher) encode(ctx context.Context) ([]*layer, error) {
 		stored += g.size
 	}
 	bar := p.opts.Progress.Begin("encoding", stored)
-	defer bar.End()
+	sent := Bar(noProgress{})
+	if _, far := p.target.(*registryTarget); far {
+		sent = p.opts.Progress.Begin("uploading", 0) // as much as is encoded
+		defer sent.End()
+	}
 	up, ctx := errgroup.WithContext(ctx)
 	up.SetLimit(uploads)
 	w := &layerWriter{
-		target: p.target, level: p.level, jobs: p.opts.Jobs, limit: p.limit, froms: p.froms, bar: bar,
+		target: p.target, level: p.level, jobs: p.opts.Jobs, limit: p.limit, froms: p.froms, bar: bar, sent: sent,
 		store: func(f func() error) { up.Go(f) },
 	}
 	var err error
@@ -174,6 +178,7 @@ func (p *pusher) encode(ctx context.Context) ([]*layer, error) {
 			break
 		}
 	}
+	bar.End() // uploads go on
 	// An upload that broke off cancels the encoding: its error is the cause.
 	if upErr := up.Wait(); upErr != nil && (err == nil || ctx.Err() != nil) {
 		err = upErr

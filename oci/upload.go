@@ -274,6 +274,7 @@ type upload struct {
 	*spool
 	part *partial // the spool's, if it is to outlive the process
 	t    *registryTarget
+	bar  Bar // told what is sent; nil: nobody
 	done bool
 }
 
@@ -286,7 +287,10 @@ func (u *upload) Commit(ctx context.Context, d ocispec.Descriptor) error {
 	err := u.check(d)
 	keep := !errors.Is(err, ErrCorrupt)
 	if err == nil {
-		err = u.t.send(ctx, d, u.f)
+		blob := u.sending()
+		if err = u.t.send(ctx, d, blob); err == nil {
+			blob.sent(d)
+		}
 		keep = err != nil
 	}
 	return fail("uploading", d.Digest.String(), errors.Join(err, u.end(keep)))
