@@ -101,10 +101,3 @@ func printPush(w io.Writer, r *oci.PushResult) {
 	t.row("took", pace(r.Decoded, r.Seconds))
 	t.write(w)
 }
-
-// complete gives a flag its values for the shell. The flag exists.
-func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
-		panic("oras-bsm: internal error: " + err.Error())
-	}
-}

@@ -140,15 +140,6 @@ func takes(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// completeReference completes the start of a reference; the rest only the
-// store knows.
-func completeReference(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return []cobra.Completion{"oci:", "oci-archive:"}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
-}
-
 // store returns the options of a store.
 func (a *app) store() oci.StoreOptions {
 	return oci.StoreOptions{
