@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"syscall"
 
@@ -57,14 +58,28 @@ func (a *app) finish(ctx context.Context, cmd *cobra.Command, err error) int {
 
 // complain writes the error, and a hint where there is one.
 func (a *app) complain(cmd *cobra.Command, err error) {
-	msg := "interrupted"
+	msg, h := "interrupted", hint(err, cmd.CommandPath())
 	if !errors.Is(err, context.Canceled) {
-		msg = escape(err.Error())
+		msg = err.Error()
 	}
-	_, _ = fmt.Fprintln(a.stderr, "oras-bsm: "+msg)
-	if h := hint(err, cmd.CommandPath()); h != "" {
+	if a.json {
+		emit(a.stderr, event{Event: "error", Message: msg, Code: exitCode(err), Hint: h})
+		return
+	}
+	_, _ = fmt.Fprintln(a.stderr, "oras-bsm: "+escape(msg))
+	if h != "" {
 		_, _ = fmt.Fprintln(a.stderr, "hint: "+h)
 	}
+}
+
+// warn writes what a user should know to w, which is standard error or draws on
+// it.
+func (a *app) warn(w io.Writer, msg string) {
+	if a.json {
+		emit(w, event{Event: "warning", Message: msg})
+		return
+	}
+	_, _ = fmt.Fprintln(w, "warning: "+escape(msg))
 }
 
 func exitCode(err error) int {

@@ -69,7 +69,7 @@ func (a *app) ask(ctx context.Context, c *credentials) (err error) {
 	case c.password != "" && c.fromStdin:
 		return &usageError{err: errors.New("--password and --password-stdin exclude each other")}
 	case c.password != "":
-		_, _ = fmt.Fprintln(a.stderr, "warning: --password shows in the process list and the shell's history: use --password-stdin")
+		a.warn(a.stderr, "--password shows in the process list and the shell's history: use --password-stdin")
 	case c.fromStdin && c.user == "":
 		return &usageError{err: errors.New("--password-stdin needs --username")}
 	case c.fromStdin:

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 )
 
@@ -31,5 +32,7 @@ func main() {
 	}
 	a := &app{stdin: os.Stdin, stdout: &output{w: os.Stdout}, stderr: os.Stderr}
 	cmd, err := newRoot(a).ExecuteContextC(ctx)
+	// What is wrong with a command line may come before what it says of JSON.
+	a.json = a.json || !a.started && slices.Contains(os.Args, "--json")
 	os.Exit(a.finish(ctx, cmd, err))
 }

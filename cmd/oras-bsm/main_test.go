@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 //	fields NAMES...  stdout must be one JSON object with these fields
 //	serving DIR VAR  start oras-bsm serve, and set VAR to its HOST:PORT
 //	stopped          end that with SIGTERM; its exit code must be 0
+//	events NAMES...  stderr must be JSON events, these at least, and no text
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -61,6 +62,7 @@ func TestScript(t *testing.T) {
 			"fields":  fields,
 			"serving": serving,
 			"stopped": stopped,
+			"events":  events,
 		},
 		RequireExplicitExec: true,
 	})
@@ -153,6 +155,20 @@ func stopped(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
 	if err := s.cmd.Wait(); err != nil || s.stderr.Len() > 0 {
 		ts.Fatalf("the server ended with %v: %s", err, s.stderr.String())
+	}
+}
+
+func events(ts *testscript.TestScript, _ bool, args []string) {
+	seen := map[string]bool{}
+	for line := range strings.Lines(ts.ReadFile("stderr")) {
+		var e event
+		ts.Check(json.Unmarshal([]byte(line), &e, json.RejectUnknownMembers(true)))
+		seen[e.Event] = true
+	}
+	for _, name := range args {
+		if !seen[name] {
+			ts.Fatalf("no event %q", name)
+		}
 	}
 }
 

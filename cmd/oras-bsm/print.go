@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -141,6 +142,40 @@ func pace(n int64, seconds float64) string {
 		return s
 	}
 	return s + ", " + size(int64(float64(n)/seconds)) + "/s"
+}
+
+// part writes how much of whole is there, in the unit of whole: "12.3 of 140 GB".
+// A whole of 0 is one that is not known.
+func part(n, whole int64) string {
+	if whole <= 0 {
+		return size(n)
+	}
+	all := size(whole)
+	_, unit, _ := strings.Cut(all, " ")
+	v := float64(n) / math.Pow10(3*slices.Index([]string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}, unit))
+	decimals := 2
+	for most := 9.995; decimals > 0 && (unit == "B" || v >= most); most *= 10 {
+		decimals--
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64) + " of " + all
+}
+
+// left writes how long n bytes will take: "12 m left". It is empty where there is
+// no telling.
+func left(n int64, speed float64) string {
+	if n <= 0 || speed < 1 {
+		return ""
+	}
+	seconds := float64(n) / speed
+	for _, u := range []struct {
+		name string
+		size float64
+	}{{"s", 1}, {"m", 60}, {"h", 3600}} {
+		if n := math.Ceil(seconds / u.size); n < 100 {
+			return fmt.Sprintf("%.0f %s left", n, u.name)
+		}
+	}
+	return "days left"
 }
 
 // count writes n things: "1 file", "3 files".

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,6 +82,20 @@ func TestUnits(t *testing.T) {
 		{sizes(2000, 1326), "2.00 kB decoded, 1.33 kB encoded (66.3 %)"},
 		{pace(3_000_000, 2), "2.0 s, 1.50 MB/s"},
 		{pace(3_000_000, 0), "0.0 s"},
+		{part(2000, 4000), "2.00 of 4.00 kB"},
+		{part(999, 999), "999 of 999 B"},
+		{part(0, 140_000_000_000), "0.00 of 140 GB"},
+		{part(12_345_678_901, 140_000_000_000), "12.3 of 140 GB"},
+		{part(9_999_999_999, 140_000_000_000), "10.0 of 140 GB"},
+		{part(99_999_999_999, 140_000_000_000), "100 of 140 GB"},
+		{part(math.MaxInt64, math.MaxInt64), "9.22 of 9.22 EB"},
+		{part(5000, 0), "5.00 kB"},
+		{left(100, 0), ""},
+		{left(0, 100), ""},
+		{left(100, 3), "34 s left"},
+		{left(9950, 100), "2 m left"},
+		{left(5*3600*9, 2), "23 h left"},
+		{left(100*3600*100, 1), "days left"},
 		{count(1, "file"), "1 file"},
 		{count(0, "file"), "0 files"},
 		{shape(nil), "scalar"},

@@ -3,106 +3,261 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-
 	"github.com/oras-bsm/oras-bsm/oci"
 )
 
-// lines tells of progress in whole lines, one when a phase begins and one when
-// it ends: for logs. It implements oci.Progress.
-type lines struct{ w io.Writer }
+// The things that are told of a job's progress. They are the names of JSON
+// events, too: jsonHelp.
+const (
+	phaseBegin    = "begin"
+	phaseProgress = "progress"
+	phaseEnd      = "end"
+	itemBegin     = "item-begin"
+	itemEnd       = "item-end"
+)
 
-type line struct {
-	w     io.Writer
-	phase string
-	total int64
-	start time.Time
-	n     atomic.Int64
+// tally counts what the phases of a job have done, and tells of it. It implements
+// oci.Progress.
+type tally struct {
+	// tell is called with mu held, for an item of p or, where i is nil, for p
+	// itself.
+	tell  func(what string, p *phase, i *item)
+	every time.Duration // between two tellings of a phase's progress; 0: none
+
+	mu     sync.Mutex
+	phases []*phase // those in progress, oldest first
+	closed bool
 }
 
-func (l *lines) Begin(phase string, total int64) oci.Bar {
-	_, _ = fmt.Fprintf(l.w, "%s: %s\n", phase, size(total))
-	return &line{w: l.w, phase: phase, total: total, start: time.Now()}
+// amount is how far a phase or an item is, in bytes.
+type amount struct {
+	name    string
+	total   int64 // 0: not known
+	begun   time.Time
+	moved   atomic.Int64
+	skipped atomic.Int64
+	over    bool // guarded by tally.mu
 }
 
-func (l *line) Add(n int64)                { l.n.Add(n) }
-func (l *line) Skip(n int64)               { l.n.Add(n) }
-func (l *line) Item(string, int64) oci.Bar { return item{l} }
+// phase is a part of a job that comes after another. It implements oci.Bar.
+type phase struct {
+	amount
+	job   *tally
+	rate  rate        // guarded by job.mu
+	items []*item     // those in flight, oldest first; guarded by job.mu
+	timer *time.Timer // nil where progress is not told
+}
 
-// item is a part of a phase that is not shown by itself.
-type item struct{ oci.Bar }
+// item is one of the things that a phase works on at once. It implements oci.Bar.
+type item struct {
+	amount
+	phase *phase
+	whole oci.Bar // the phase, or the item that this is a part of
+}
 
-func (item) End() {}
+// Begin implements oci.Progress.
+func (t *tally) Begin(name string, total int64) oci.Bar {
+	p := &phase{job: t, rate: rate{last: time.Now()}}
+	p.start(name, total)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.over = t.closed; p.over {
+		return p
+	}
+	t.phases = append(t.phases, p)
+	t.tell(phaseBegin, p, nil)
+	if t.every > 0 {
+		p.timer = time.AfterFunc(t.every, p.tick)
+	}
+	return p
+}
 
-func (l *line) End() {
-	n, seconds := l.n.Load(), time.Since(l.start).Seconds()
-	if n < l.total {
-		_, _ = fmt.Fprintf(l.w, "%s: ended after %s of %s, %s\n", l.phase, size(n), size(l.total), pace(n, seconds))
+// close ends the phases that have not. Nothing is told afterwards.
+func (t *tally) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.phases) > 0 {
+		t.phases[0].end()
+	}
+	t.closed = true
+}
+
+func (a *amount) start(name string, total int64) {
+	a.name, a.total, a.begun = name, max(0, total), time.Now()
+}
+
+// done is how many bytes there are no more to do.
+func (a *amount) done() int64 { return a.moved.Load() + a.skipped.Load() }
+
+// complete reports whether all bytes are done. Of a total that is not known there
+// is no telling.
+func (a *amount) complete() *bool {
+	if a.total == 0 {
+		return nil
+	}
+	return new(a.done() >= a.total)
+}
+
+func (a *amount) seconds() float64 { return time.Since(a.begun).Seconds() }
+
+// Add implements oci.Bar.
+func (p *phase) Add(n int64) { p.moved.Add(n) }
+
+// Skip implements oci.Bar.
+func (p *phase) Skip(n int64) { p.skipped.Add(n) }
+
+// Item implements oci.Bar.
+func (p *phase) Item(name string, total int64) oci.Bar { return p.item(p, name, total) }
+
+// End implements oci.Bar.
+func (p *phase) End() {
+	p.job.mu.Lock()
+	defer p.job.mu.Unlock()
+	p.end()
+}
+
+// item begins an item that is a part of whole.
+func (p *phase) item(whole oci.Bar, name string, total int64) oci.Bar {
+	i := &item{phase: p, whole: whole}
+	i.start(name, total)
+	p.job.mu.Lock()
+	defer p.job.mu.Unlock()
+	if i.over = p.over; !i.over {
+		p.items = append(p.items, i)
+		p.job.tell(itemBegin, p, i)
+	}
+	return i
+}
+
+// end ends the phase and its items. job.mu is held.
+func (p *phase) end() {
+	for len(p.items) > 0 {
+		p.items[0].end()
+	}
+	if p.over {
 		return
 	}
-	_, _ = fmt.Fprintf(l.w, "%s: done, %s, %s\n", l.phase, size(n), pace(n, seconds))
-}
-
-// bars draws a bar for each phase on a terminal. It implements oci.Progress,
-// and io.Writer for lines that appear above the bars.
-type bars struct {
-	terminal io.Writer
-	group    *mpb.Progress
-
-	mu   sync.Mutex
-	open []*mpb.Bar
-}
-
-type bar struct{ *mpb.Bar }
-
-func newBars(terminal io.Writer, opts ...mpb.ContainerOption) *bars {
-	opts = append(opts, mpb.WithOutput(terminal), mpb.WithWidth(80))
-	return &bars{terminal: terminal, group: mpb.New(opts...)}
-}
-
-func (b *bars) Begin(phase string, total int64) oci.Bar {
-	x, err := b.group.Add(max(total, 1), mpb.BarStyle().Build(),
-		mpb.PrependDecorators(
-			decor.Name(phase, decor.WCSyncSpaceR),
-			decor.Any(func(s decor.Statistics) string { return size(s.Current) + " / " + size(s.Total) }, decor.WCSyncSpace),
-		),
-		mpb.AppendDecorators(
-			decor.AverageSpeed(decor.SizeB1000(0), "% .1f", decor.WCSyncSpace),
-			decor.OnAbortOrOnComplete(decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace), ""),
-		))
-	if err != nil { // closed
-		return (&lines{io.Discard}).Begin(phase, total)
+	p.over = true
+	if p.timer != nil {
+		p.timer.Stop()
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.open = append(b.open, x)
-	return bar{x}
+	p.job.phases = slices.DeleteFunc(p.job.phases, func(q *phase) bool { return q == p })
+	p.job.tell(phaseEnd, p, nil)
 }
 
-func (b bar) Add(n int64)                { b.IncrInt64(n) }
-func (b bar) Skip(n int64)               { b.IncrInt64(n) }
-func (b bar) Item(string, int64) oci.Bar { return item{b} }
-func (b bar) End()                       { b.Abort(false) }
-
-// Write writes whole lines. After close it writes to the terminal itself.
-func (b *bars) Write(p []byte) (int, error) {
-	if n, err := b.group.Write(p); err == nil {
-		return n, nil
+// tick tells of the progress, and has itself called again.
+func (p *phase) tick() {
+	p.job.mu.Lock()
+	defer p.job.mu.Unlock()
+	if !p.over {
+		p.job.tell(phaseProgress, p, nil)
+		p.timer.Reset(p.job.every)
 	}
-	return b.terminal.Write(p)
 }
 
-// close ends all bars and leaves them on the terminal as they are.
-func (b *bars) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, x := range b.open {
-		x.Abort(false)
-	}
-	b.group.Wait()
+// speed is how many bytes a second are moved now. job.mu is held.
+func (p *phase) speed() float64 { return p.rate.at(time.Now(), p.moved.Load()) }
+
+// Add implements oci.Bar.
+func (i *item) Add(n int64) {
+	i.moved.Add(n)
+	i.whole.Add(n)
 }
+
+// Skip implements oci.Bar.
+func (i *item) Skip(n int64) {
+	i.skipped.Add(n)
+	i.whole.Skip(n)
+}
+
+// Item implements oci.Bar.
+func (i *item) Item(name string, total int64) oci.Bar { return i.phase.item(i, name, total) }
+
+// End implements oci.Bar.
+func (i *item) End() {
+	i.phase.job.mu.Lock()
+	defer i.phase.job.mu.Unlock()
+	i.end()
+}
+
+// end ends the item. job.mu is held.
+func (i *item) end() {
+	if i.over {
+		return
+	}
+	i.over = true
+	i.phase.items = slices.DeleteFunc(i.phase.items, func(j *item) bool { return j == i })
+	i.phase.job.tell(itemEnd, i.phase, i)
+}
+
+// rate is a number of bytes a second of which the past counts the less the
+// longer ago it is.
+type rate struct {
+	last        time.Time // when it was asked last
+	n           int64     // bytes then
+	sum, weight float64
+}
+
+// at returns the rate at a time at which n bytes are done.
+func (r *rate) at(now time.Time, n int64) float64 {
+	const memory = 5 // seconds, after which 1/e of the weight is left
+	if dt := now.Sub(r.last).Seconds(); dt > 0 {
+		keep := math.Exp(-dt / memory)
+		r.sum = r.sum*keep + float64(n-r.n)/dt*(1-keep)
+		r.weight = r.weight*keep + 1 - keep
+		r.last, r.n = now, n
+	}
+	if r.weight == 0 {
+		return 0
+	}
+	return max(0, r.sum/r.weight)
+}
+
+// newLines tells of progress in whole lines: one when a phase begins, one when
+// it ends, and in between a few for whoever waits long. They suit logs.
+func newLines(w io.Writer) *tally {
+	return &tally{every: 30 * time.Second, tell: func(what string, p *phase, _ *item) {
+		switch {
+		case what == phaseBegin && p.total == 0:
+			_, _ = fmt.Fprintln(w, p.name)
+		case what == phaseBegin:
+			_, _ = fmt.Fprintln(w, p.name+": "+size(p.total))
+		case what == phaseProgress:
+			_, _ = fmt.Fprintln(w, p.interim(p.speed()))
+		case what == phaseEnd:
+			_, _ = fmt.Fprintln(w, p.summary())
+		}
+	}}
+}
+
+// interim is a line about a phase in progress.
+func (p *phase) interim(speed float64) string {
+	s := p.name + ": " + part(p.done(), p.total) + ", " + size(int64(speed)) + "/s"
+	if l := left(p.total-p.done(), speed); l != "" {
+		s += ", " + l
+	}
+	return s
+}
+
+// summary is a line about a phase that is over.
+func (p *phase) summary() string {
+	s := p.name + ": done, " + size(p.done())
+	switch {
+	case p.complete() == nil:
+		s = p.name + ": " + size(p.done())
+	case !*p.complete():
+		s = p.name + ": ended after " + part(p.done(), p.total)
+	}
+	if n := p.skipped.Load(); n > 0 {
+		s += ", " + inPlace(n)
+	}
+	return s + ", " + pace(p.moved.Load(), p.seconds())
+}
+
+func inPlace(n int64) string { return size(n) + " in place" }

@@ -71,7 +71,7 @@ gets the same bytes back.`,
 	f.IntVar(&a.links, "connections", 0, "how many requests for parts of blobs run at once (default 8)")
 	f.Var(&a.limitRate, "limit-rate", "move at most this `SIZE` of blobs a second in each direction, such as 50MB")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
-	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
+	f.BoolVar(&a.json, "json", false, "print the result as one JSON document, and progress and errors as JSON lines")
 	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a), newBench(a),
 		newCopy(a), newSave(a), newLoad(a),
 		newServe(a), newList(a), newTag(a), newDiff(a), newGC(a), newCheck(a), newRepair(a),
@@ -168,27 +168,37 @@ func (a *app) work() (o oci.Options, done func(), err error) {
 		return o, nil, &usageError{err: fmt.Errorf("--connections %d is negative", a.links)}
 	}
 	o = oci.Options{StoreOptions: a.store(), Jobs: a.jobs}
-	out, done := a.stderr, func() {}
-	switch {
-	case a.quiet:
-	case !a.json && isTerminal(a.stderr):
-		b := newBars(a.stderr)
-		o.Progress, out, done = b, b, b.close
-	default:
-		o.Progress = &lines{w: a.stderr}
+	out := a.stderr
+	o.Warn = func(msg string) { a.warn(out, msg) }
+	if a.quiet {
+		return o, func() {}, nil
 	}
-	o.Warn = func(msg string) { _, _ = fmt.Fprintln(out, "warning: "+escape(msg)) }
-	return o, done, nil
+	size := terminal(a.stderr)
+	if size != nil && !a.json && os.Getenv("CI") == "" {
+		b := newBars(a.stderr, size)
+		o.Progress, out = b, b
+		return o, b.close, nil
+	}
+	t := newLines(a.stderr)
+	if a.json {
+		t = newEvents(a.stderr)
+	}
+	o.Progress = t
+	return o, t.close, nil
 }
 
-// isTerminal reports whether w is a terminal that can move its cursor and has
-// room for bars. Some pseudo-terminals have no size at all.
-func isTerminal(w any) bool {
+// terminal returns a function that tells the columns and rows of w, or nil if it
+// is no terminal that can move its cursor and has room for bars. Some
+// pseudo-terminals have no size at all.
+func terminal(w io.Writer) func() (width, height int, err error) {
 	const columns, rows = 40, 4
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
-		return false
+		return nil
 	}
-	width, height, err := term.GetSize(int(f.Fd()))
-	return err == nil && width >= columns && height >= rows
+	size := func() (int, int, error) { return term.GetSize(int(f.Fd())) }
+	if width, height, err := size(); err != nil || width < columns || height < rows {
+		return nil
+	}
+	return size
 }

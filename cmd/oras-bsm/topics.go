@@ -7,6 +7,7 @@ func topics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp},
 		{Use: "registries", Short: "How mirrors, certificates, credentials and proxies are found", Long: registriesHelp},
+		{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		{Use: "references", Short: "How to name a model", Long: referencesHelp},
 	}
 }
@@ -26,6 +27,48 @@ const exitCodesHelp = `The exit codes of oras-bsm, which scripts may rely on:
 
 The result goes to standard output; progress, warnings and errors go to standard
 error. After a failure standard output is empty.`
+
+// jsonHelp documents event.
+const jsonHelp = `With --json standard output is the result of the command, one JSON document, and
+after a failure it is empty. Standard error is JSON lines: one object a line,
+in UTF-8, each an event. Scripts may rely on all of it; fields and events are only
+ever added, so ignore those you do not know.
+
+Every event has
+
+  time      when it was, in RFC 3339, UTC
+  event     which it is, one of these:
+
+begin       a phase begins, such as "hashing" or "pulling"
+              phase, total
+progress    how far it is, once a second
+              phase, done, skipped, total, rate
+item-begin  the phase begins with one of several things, such as a layer
+              phase, name, size
+item-end    it ends with it
+              phase, name, size, done, skipped, seconds, complete
+end         the phase is over, also after a failure
+              phase, done, skipped, total, seconds, complete
+warning     something to know
+              message
+error       why the command failed; the last line
+              message, code, and mostly hint
+
+  phase     its name
+  name      the item's name; two may have the same
+  total     bytes of the phase; 0 if that is not known
+  size      bytes of the item; 0 if that is not known
+  done      bytes of them that are done, the skipped ones included
+  skipped   bytes that needed no work: they are in place, by an earlier attempt
+            for example
+  rate      bytes a second that are done now, without the skipped ones
+  seconds   since it began
+  complete  true if done has reached total or size; left out where those are 0
+  message   text for people
+  code      the exit code: oras-bsm help exit-codes
+  hint      what to do
+
+--quiet leaves warning and error.`
 
 const referencesHelp = `REF names a model in one of three kinds of store:
 
