@@ -26,13 +26,15 @@ const exitCodesHelp = `The exit codes of oras-bsm, which scripts may rely on:
   130  interrupted by a signal
 
 The result goes to standard output; progress, warnings and errors go to standard
-error. After a failure standard output is empty.`
+error. After a failure standard output is empty, unless the failure is what the
+command found. oras-bsm help json says what --json changes.`
 
 // jsonHelp documents event.
-const jsonHelp = `With --json standard output is the result of the command, one JSON document, and
-after a failure it is empty. Standard error is JSON lines: one object a line,
-in UTF-8, each an event. Scripts may rely on all of it; fields and events are only
-ever added, so ignore those you do not know.
+const jsonHelp = `With --json standard output is the result of the command, one JSON document. After
+a failure it is empty, unless the failure is what the command found, as with inspect
+--strict. Standard error is JSON lines: one object a line, in UTF-8, each an event.
+Scripts may rely on all of it; fields and events are only ever added, so ignore
+those you do not know.
 
 Every event has
 
