@@ -248,7 +248,7 @@ func (w *layerWriter) write(ctx context.Context, g *group, c *cut, tables *codec
 		DecodedOffset: w.codec.DecodedSize(),
 	}
 	if err := w.codec.WriteChunk(b); err != nil {
-		return err
+		return w.unwritten(err)
 	}
 	chunk.SHA256 = w.blob.last
 	w.cur.chunks = append(w.cur.chunks, chunk)
@@ -286,7 +286,12 @@ func (w *layerWriter) begin(ctx context.Context, g *group, tables *codec.Tables)
 	w.cur = &layer{group: g, dtypes: map[string]bool{}}
 	w.codec, err = codec.NewWriter(w.blob, tables)
 	w.cur.prologue = blob.Digest().Encoded() // nothing else is written yet
-	return err
+	return w.unwritten(err)
+}
+
+// unwritten says which layer the disk did not take.
+func (w *layerWriter) unwritten(err error) error {
+	return fail("writing", fmt.Sprintf("layer %d", len(w.layers)), err)
 }
 
 // finish closes the current layer and has it stored.
@@ -296,7 +301,7 @@ func (w *layerWriter) finish(ctx context.Context) error {
 	}
 	if err := w.codec.Close(); err != nil {
 		w.abort()
-		return err
+		return w.unwritten(err)
 	}
 	l, blob := w.cur, w.blob
 	l.decoded = w.codec.DecodedSize()

@@ -11,9 +11,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxStalls is how often in a row a blob may be asked for again for next to no
-// progress: see patience.enough.
-const maxStalls = 5
+const (
+	// maxStalls is how often in a row a blob may be asked for again although a
+	// request brought less than minProgress bytes, or was given up as slow.
+	maxStalls   = 5
+	minProgress = 4 << 10
+)
 
 // errInterrupted marks a fault after which the rest is asked for again.
 var errInterrupted = errors.New("interrupted")
@@ -59,7 +62,7 @@ type blobReader struct {
 	desc     ocispec.Descriptor
 	pos, end int64
 	body     io.ReadCloser // nil: between requests
-	got      int64         // bytes that this request brought
+	got      int64         // bytes since the last request that ended early
 	stalls   int           // requests in a row that brought next to nothing
 	whole    bool          // the registry answers with the whole blob
 	skipped  bool          // such an answer was read up to pos
@@ -98,9 +101,7 @@ func (b *blobReader) read(p []byte) (int, error) {
 		n, err := b.body.Read(p)
 		if n > 0 {
 			b.pos += int64(n)
-			if b.got += int64(n); b.got >= b.reg.wait.enough() {
-				b.stalls = 0
-			}
+			b.got += int64(n)
 			return n, nil // what err says, the next Read says again
 		}
 		if err == nil {
@@ -138,7 +139,11 @@ func (b *blobReader) stalled(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
+	if b.got >= minProgress && !errors.Is(err, errSlow) {
+		b.stalls = 0
+	}
 	b.stalls++
+	b.got = 0
 	if b.stalls > maxStalls {
 		return b.reg.fault(fmt.Errorf("given up after %d requests in a row brought next to nothing: %w", b.stalls, err))
 	}
@@ -163,7 +168,7 @@ func (b *blobReader) request() error {
 		_ = resp.Body.Close()
 		return err
 	}
-	b.body, b.got = resp.Body, 0
+	b.body = resp.Body
 	return nil
 }
 

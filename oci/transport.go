@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/textproto"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,10 +30,6 @@ type patience struct {
 }
 
 var defaultPatience = patience{tries: 5, delay: 300 * time.Millisecond, idle: 30 * time.Second, slow: 4 << 10}
-
-// enough is how many bytes of an answer are progress: what no answer may take longer
-// than idle for.
-func (p patience) enough() int64 { return p.slow * int64(p.idle/time.Second) }
 
 const (
 	maxRetryAfter = 60 * time.Second
@@ -186,9 +183,13 @@ type watchdog struct {
 
 	waited time.Duration // in Read, since n was 0
 	n      int64
+	slowed bool // it was given up as slow
 }
 
 func (w *watchdog) Read(p []byte) (int, error) {
+	if w.slowed {
+		return 0, errSlow
+	}
 	start := time.Now()
 	w.timer.Reset(w.idle)
 	n, err := w.body.Read(p)
@@ -202,7 +203,7 @@ func (w *watchdog) Read(p []byte) (int, error) {
 	w.waited += time.Since(start)
 	if w.n += int64(n); w.waited >= w.idle {
 		if float64(w.n) < float64(w.slow)*w.waited.Seconds() {
-			return n, errSlow
+			w.slowed = true
 		}
 		w.waited, w.n = 0, 0
 	}
@@ -244,6 +245,10 @@ func isTransient(err error) bool {
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
 		return true // a header that was cut off
+	}
+	// What net/http calls an answer that makes no sense. It has no type.
+	if strings.Contains(err.Error(), "transport connection broken") {
+		return true
 	}
 	if d, ok := errors.AsType[*net.DNSError](err); ok {
 		return d.IsTemporary || d.IsTimeout

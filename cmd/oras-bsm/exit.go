@@ -176,7 +176,11 @@ func (e *pushError) hint() string {
 	}
 	// Of what is written for a registry, only the spool is on a disk of ours.
 	local := strings.HasPrefix(e.ref, "oci:") || strings.HasPrefix(e.ref, "oci-archive:")
-	if !local && errors.Is(e.err, syscall.ENOSPC) {
+	switch {
+	case !errors.Is(e.err, syscall.ENOSPC):
+	case local:
+		return "a layout needs 66 to 95 % of the model's size, an archive as much and one layer: make room, then push again, which uses what is there"
+	default:
 		return "a push to a registry keeps the layers in flight in TMPDIR: let it name a larger disk"
 	}
 	return ""

@@ -10,6 +10,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -23,6 +25,8 @@ func main() {
 	// With somebody listening, a write to a closed pipe is an error like any
 	// other and not the end of the program: it must not change the exit code.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	log.SetOutput(io.Discard) // where net/http complains of servers
 
 	// Decoders reuse their buffers, so the heap that is alive is small; by
 	// default it may double before it is collected. A soft limit has it
