@@ -179,7 +179,7 @@ func (e *pushError) hint() string {
 	switch {
 	case !errors.Is(e.err, syscall.ENOSPC):
 	case local:
-		return "a layout needs 66 to 95 % of the model's size, an archive as much and one layer: make room, then push again, which uses what is there"
+		return "make room for the encoded model, two thirds of its size for BF16 and more for other dtypes, or name a larger disk"
 	default:
 		return "a push to a registry keeps the layers in flight in TMPDIR: let it name a larger disk"
 	}

@@ -35,9 +35,9 @@ func TestExitCode(t *testing.T) {
 		{wrap(fs.ErrPermission), exitFailure, ""},
 		{full("/tmp"), exitFailure, ""}, // a pull to /tmp
 		{&pushError{"localhost:5000/org/model:v1", full("/tmp")}, exitFailure, "TMPDIR"},
-		{&pushError{"oci:/tmp:v1", full("/tmp")}, exitFailure, ""},
-		{&pushError{"oci:/tmp/model.oci:v1", full("/tmp/model.oci")}, exitFailure, ""},
-		{&pushError{"oci-archive:/tmp/model.tar:v1", full("/tmp/.model.tar")}, exitFailure, ""},
+		{&pushError{"oci:/tmp:v1", full("/tmp")}, exitFailure, "make room"},
+		{&pushError{"oci:/tmp/model.oci:v1", full("/tmp/model.oci")}, exitFailure, "make room"},
+		{&pushError{"oci-archive:/tmp/model.tar:v1", full("/tmp/.model.tar")}, exitFailure, "make room"},
 		{&pushError{"localhost:5000/org/model:v1", wrap(fs.ErrPermission)}, exitFailure, ""},
 		{&pushError{"oci:model:v1", wrap(mediatypes.ValidPath("a:b"))}, exitFailure, "rename"},
 		{&pushError{"oci:model:v1", wrap(mediatypes.CheckPaths([]string{"README.md", "readme.md"}))}, exitFailure, "rename"},
