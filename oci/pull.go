@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -66,11 +67,12 @@ type puller struct {
 	bar    Bar
 
 	files []wanted
-	old   []inPlace   // what the target has of them
-	jobs  []*layerJob // what is to be read of each layer
-	tmp   *workDir    // where files are written
-	notes *journal    // of the chunks that are
-	slots chan *slot  // memory for chunks in flight
+	old   []inPlace    // what the target has of them
+	jobs  []*layerJob  // what is to be read of each layer
+	tmp   *workDir     // where files are written
+	notes *journal     // of the chunks that are
+	locks []sync.Mutex // of files, for those who write
+	slots chan *slot   // memory for chunks in flight
 
 	discard bool // the work directory holds what must not be used
 }
@@ -211,6 +213,7 @@ func (p *puller) checkRoom(dir string) error {
 func (p *puller) fetch(ctx context.Context) error {
 	p.bar = p.opts.Progress.Begin("pulling", p.a.encodedSize()-p.a.Layers[len(p.a.Layers)-1].Size)
 	defer p.bar.End()
+	p.locks = make([]sync.Mutex, len(p.files))
 	p.slots = make(chan *slot, 2*p.opts.Jobs)
 	for range cap(p.slots) {
 		p.slots <- &slot{}
@@ -360,6 +363,10 @@ func (p *puller) decode(l *layerReader, n int, s *slot, bar Bar) error {
 
 // scatter writes parts of a decoded chunk to one file.
 func (p *puller) scatter(decoded []byte, to []scatter) error {
+	// The kernel lets one write into a file at a time, and has the others spin.
+	lock := &p.locks[to[0].file]
+	lock.Lock()
+	defer lock.Unlock()
 	return p.with(to[0].file, 0, func(w *os.File) error {
 		for _, t := range to {
 			if _, err := w.WriteAt(decoded[t.from:t.from+t.length], t.offset); err != nil {
