@@ -7,21 +7,24 @@ import (
 	"unsafe"
 )
 
-// fusedArgs is what a fused decoder works on.
+// fusedArgs is what a fused decoder works on. The addresses that it steps are no
+// pointers: they end up behind their slices, where the garbage collector must not
+// see one. The decoder and its model, which are in the heap, keep the memory.
 type fusedArgs struct {
 	d                   *Decoder
 	t                   *Table
 	k                   *fusedTable
 	dst                 *byte
-	rows                int    // of d.lanes elements in this stripe, at least one; left at the end
-	left                int    // rows in the stripes that follow
-	stripe              int    // rows of a stripe
-	classes             *uint8 // of the stripes that follow
+	rows                int     // of d.lanes elements in this stripe, at least one; left at the end
+	left                int     // rows in the stripes that follow
+	stripe              int     // rows of a stripe
+	classes             uintptr // of the stripes that follow
 	tables              **Table
-	stream, last        *byte // where the next row starts, and the last place where one may
-	escapes, escapesEnd *byte // low bytes of the words of escapes
-	toHigh              int   // from there to the high bytes
-	found               int   // escapes
+	stream              uintptr // where the next row starts
+	last                *byte   // the last place where one may
+	escapes, escapesEnd *byte   // low bytes of the words of escapes
+	toHigh              int     // from there to the high bytes
+	found               int     // escapes
 	top, plane0, plane1 *byte
 }
 
@@ -133,7 +136,8 @@ func fusedAVX512(d *Decoder, x *elements, i int) int {
 	if k == nil || len(d.stream) < d.lanes {
 		return i
 	}
-	a := fusedArgs{d: d, k: k, stream: &d.stream[0], last: &d.stream[len(d.stream)-d.lanes]}
+	stream := uintptr(unsafe.Pointer(&d.stream[0]))
+	a := fusedArgs{d: d, k: k, stream: stream, last: &d.stream[len(d.stream)-d.lanes]}
 	list := len(d.low) - GroupLanes // escapes
 	a.escapes, a.escapesEnd = &d.low[min(d.next, list)], &d.low[list]
 	a.toHigh = int(uintptr(unsafe.Pointer(&d.high[0])) - uintptr(unsafe.Pointer(&d.low[0])))
@@ -153,7 +157,7 @@ func fusedAVX512(d *Decoder, x *elements, i int) int {
 	}
 	if a.left = rows - a.rows; a.left > 0 {
 		next := (i+m.Skip)/m.Stripe + 1
-		a.stripe, a.classes, a.tables = m.Stripe/d.lanes, &m.Classes[next], &m.Tables[0]
+		a.stripe, a.classes, a.tables = m.Stripe/d.lanes, uintptr(unsafe.Pointer(&m.Classes[next])), &m.Tables[0]
 	}
 	whole := rows * d.lanes
 	a.dst = &x.dst[i*int(s.bits)/8:][:whole*int(s.bits)/8][0]
@@ -171,7 +175,7 @@ func fusedAVX512(d *Decoder, x *elements, i int) int {
 	if x.past {
 		fence()
 	}
-	d.stream = d.stream[uintptr(unsafe.Pointer(a.stream))-uintptr(unsafe.Pointer(&d.stream[0])):]
+	d.stream = d.stream[a.stream-stream:]
 	d.next += a.found
 	return i
 }
