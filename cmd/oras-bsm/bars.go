@@ -3,214 +3,191 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-runewidth"
+	"github.com/vbauerster/cupwriter"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 )
 
 const (
-	frameTime = 100 * time.Millisecond // between two frames
-	mostItems = 8                      // that are shown, the others are counted
-	minBar    = 7                      // columns of a bar, its ends included
-
-	// What a terminal obeys, from the cursor on.
-	clearLine  = "\x1b[K"
-	clearBelow = "\x1b[J"
+	frameTime = 150 * time.Millisecond // between two frames
+	mostItems = 8                      // that are shown
 )
 
-// bars draws the phases in progress and their items on the last lines of a
-// terminal. It is an io.Writer for whole lines that appear above.
+// bars has mpb show the phases in progress and their items on the last lines of
+// a terminal. It is an io.Writer for whole lines that appear above.
 type bars struct {
 	tally
-	terminal io.Writer
-	size     func() (width, height int, err error)
-	next     *time.Timer // draws
-	drawn    []string    // rows of the last frame; guarded by mu
+	console console
+	group   *mpb.Progress
+	rows    []*row // from the top; guarded by mu
+}
+
+// row is a bar of mpb. What it shows changes as items end, because mpb shows a
+// bar that ended for one frame more: rows would come and go.
+type row struct {
+	bar  *mpb.Bar
+	view atomic.Pointer[view]
+}
+
+// view is what a row shows: nothing where there is no amount.
+type view struct {
+	*amount
+	name  string
+	notes string // on a line of their own, if there are any
 }
 
 // newBars draws on a terminal of which size tells the columns and rows.
 func newBars(terminal io.Writer, size func() (width, height int, err error)) *bars {
-	b := &bars{terminal: terminal, size: size}
+	b := &bars{console: console{cupwriter.New(leftmost{terminal}, true), size}}
+	b.group = mpb.New(mpb.WithConsoleWriter(b.console), mpb.WithRefreshRate(frameTime))
+	b.every = frameTime
 	b.tell = func(what string, p *phase, _ *item) {
-		if what == phaseEnd {
-			_ = b.draw(p.summary() + "\n")
+		switch what {
+		case phaseProgress:
+			b.arrange()
+		case phaseEnd:
+			b.arrange()
+			_, _ = b.write([]byte(p.summary() + "\n"))
 		}
 	}
-	b.next = time.AfterFunc(frameTime, b.frame)
 	return b
-}
-
-// frame draws, and has itself called again.
-func (b *bars) frame() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.closed {
-		_ = b.draw("")
-		b.next.Reset(frameTime)
-	}
 }
 
 // Write implements io.Writer.
 func (b *bars) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(p), b.draw(string(p))
+	return b.write(p)
+}
+
+// write writes lines above the rows or, when mpb has ended, instead of them. mu is
+// held.
+func (b *bars) write(p []byte) (int, error) {
+	if n, err := b.group.Write(p); err == nil {
+		return n, nil
+	}
+	b.group.Wait()
+	_, _ = b.console.Write(p)
+	return len(p), b.console.Flush(0)
 }
 
 // close ends all phases and leaves a line about each on the terminal.
 func (b *bars) close() {
 	b.tally.close()
-	b.next.Stop()
+	b.group.Wait()
+	_, _ = b.Write(nil) // mpb keeps what it was given after its last frame
 }
 
-// draw draws a frame over the last one, in one piece, with whole lines above it.
-// mu is held.
-func (b *bars) draw(above string) error {
-	var rows []string
-	up := len(b.drawn)
-	if width, height, err := b.size(); err == nil { // else it went away
-		rows = picture(b.phases, width-1, height-1)
-		up = 0
-		for _, row := range b.drawn { // it may have become narrower
-			up += max(1, (runewidth.StringWidth(row)+width-1)/max(1, width))
+// arrange gives the rows what they are to show. mu is held, also while mpb draws:
+// what it calls takes no lock.
+func (b *bars) arrange() {
+	_, height, _ := b.console.size()                 // 0 where the terminal went away
+	room := min(mostItems, height-1-2*len(b.phases)) // the cursor needs a line, too
+	var views []*view
+	for _, p := range b.phases {
+		views = append(views, &view{&p.amount, p.name, p.notes()})
+		for _, i := range p.items[:max(0, min(room, len(p.items)))] {
+			views = append(views, &view{&i.amount, "  " + escape(i.name), ""})
+			room--
 		}
-		up = min(up, height-1)
 	}
-	var s strings.Builder
-	if up > 0 { // the cursor may be anywhere in its line: keys are echoed
-		fmt.Fprintf(&s, "\r\x1b[%dA", up)
-	}
-	if up > 0 && above != "" {
-		s.WriteString(clearBelow)
-	}
-	s.WriteString(above)
-	// Line by line: tmux takes a screen that is cleared as a whole into its history.
-	for _, row := range rows {
-		s.WriteString(clearLine + row + "\n")
-	}
-	if up > 0 {
-		s.WriteString(clearBelow)
-	}
-	b.drawn = rows
-	if s.Len() == 0 {
-		return nil
-	}
-	_, err := io.WriteString(b.terminal, s.String())
-	return err
-}
-
-// picture returns the rows that show phases in so many columns and rows. The
-// mutex of their job is held.
-func picture(phases []*phase, width, height int) []string {
-	room := min(mostItems, height-2*len(phases)) // a phase has a row, and one for notes
-	var rows []string
-	for _, p := range phases {
-		shown := p.items[:max(0, min(room, len(p.items)))]
-		room -= len(shown)
-		rows = append(rows, p.rows(shown, width)...)
-	}
-	return rows[:max(0, min(height, len(rows)))]
-}
-
-// layout is how wide the columns of a phase's rows are. Columns are two apart;
-// one of width 0 is left out.
-type layout struct {
-	name, bar, amount, rate, left int
-}
-
-// fit chooses the columns for rows whose names are name wide. What is left out
-// finds a place in the notes.
-func fit(name, width int) layout {
-	l := layout{name: min(name, width/3), amount: len("9.99 of 9.99 GB"), rate: len("9.99 GB/s"), left: len("99 m left")}
-	for _, drop := range []*int{nil, &l.rate, &l.left, &l.bar} {
-		if drop != nil {
-			*drop = 0
-		}
-		l.bar = width
-		for _, w := range []int{l.name, l.amount, l.rate, l.left} {
-			if w > 0 {
-				l.bar -= w + 2
+	for n, v := range views {
+		if n == len(b.rows) {
+			r, err := newRow(b.group, n)
+			if err != nil { // mpb found the terminal gone
+				return
 			}
+			b.rows = append(b.rows, r)
 		}
-		if l.bar >= minBar {
-			return l
-		}
+		b.rows[n].view.Store(v)
 	}
-	l.bar = 0
-	return l
+	for _, r := range b.rows[len(views):] {
+		r.view.Store(&view{})
+		r.bar.Abort(true)
+	}
+	b.rows = b.rows[:len(views)]
 }
 
-// rows returns the row of the phase, those of the items to be shown, and one
-// for notes if there are any.
-func (p *phase) rows(shown []*item, width int) []string {
+// notes is what there is to say of a phase beside its bar. job.mu is held.
+func (p *phase) notes() string {
 	speed := p.speed()
-	longest := runewidth.StringWidth(p.name)
-	for _, i := range shown {
-		longest = max(longest, 2+runewidth.StringWidth(escape(i.name)))
-	}
-	l := fit(longest, width)
-	pace, eta := size(int64(speed))+"/s", left(p.total-p.done(), speed)
-	rows := []string{l.row(p.name, &p.amount, pace, eta, width)}
-	for _, i := range shown {
-		rows = append(rows, l.row("  "+tail(escape(i.name), l.name-2), &i.amount, "", "", width))
-	}
-	var notes []string
-	if l.rate == 0 {
-		notes = append(notes, pace)
-	}
-	if l.left == 0 && eta != "" {
-		notes = append(notes, eta)
+	notes := []string{"  " + size(int64(speed)) + "/s"}
+	if l := left(p.total-p.done(), speed); l != "" {
+		notes = append(notes, l)
 	}
 	if n := p.skipped.Load(); n > 0 {
 		notes = append(notes, inPlace(n))
 	}
-	if n := len(p.items) - len(shown); n > 0 {
-		notes = append(notes, strconv.Itoa(n)+" more")
-	}
-	if len(notes) > 0 {
-		rows = append(rows, cut("  "+strings.Join(notes, ", "), width))
-	}
-	return rows
+	return strings.Join(notes, ", ")
 }
 
-// row returns one row, at most width columns wide.
-func (l layout) row(name string, a *amount, pace, eta string, width int) string {
-	cells := []string{runewidth.FillRight(tail(name, l.name), l.name)}
-	if l.bar > 0 {
-		cells = append(cells, a.bar(l.bar))
+// newRow adds the nth row. mpb does not know its total, or it would end the bar.
+func newRow(group *mpb.Progress, n int) (_ *row, err error) {
+	r := &row{}
+	r.view.Store(&view{})
+	style := mpb.BarStyle().Build()
+	bar := func(w io.Writer, s decor.Statistics) error {
+		v := r.view.Load()
+		if v.amount == nil || v.total == 0 {
+			_, err := fmt.Fprintf(w, "%*s", s.AvailableWidth, "")
+			return err
+		}
+		s.Total, s.Current, s.Refill = v.total, v.done(), v.skipped.Load()
+		return style.Fill(w, s)
 	}
-	cells = append(cells, runewidth.FillLeft(part(a.done(), a.total), l.amount))
-	if l.rate > 0 {
-		cells = append(cells, runewidth.FillLeft(pace, l.rate))
+	name := func(s decor.Statistics) string { return tail(r.view.Load().name, s.AvailableWidth/3) }
+	done := func(decor.Statistics) string {
+		if v := r.view.Load(); v.amount != nil {
+			return part(v.done(), v.total)
+		}
+		return ""
 	}
-	if l.left > 0 {
-		cells = append(cells, runewidth.FillLeft(eta, l.left))
+	notes := func(w io.Writer, s decor.Statistics) (err error) {
+		if v := r.view.Load(); v.notes != "" {
+			_, err = fmt.Fprintln(w, runewidth.Truncate(v.notes, s.AvailableWidth, "…"))
+		}
+		return err
 	}
-	return cut(strings.TrimRight(strings.Join(cells, "  "), " "), width)
+	r.bar, err = group.Add(0, mpb.BarFillerFunc(bar), mpb.BarPriority(n),
+		mpb.PrependDecorators(decor.Any(name, decor.WCSyncWidthR)),
+		mpb.AppendDecorators(decor.Any(done, decor.WCSyncWidth)),
+		mpb.BarBtmExtender(mpb.BarFillerFunc(notes)))
+	return r, err
 }
 
-// bar returns a bar of so many columns: '+' is what was skipped, '=' what was
-// moved. Where the total is not known it is blank.
-func (a *amount) bar(width int) string {
-	if a.total == 0 {
-		return strings.Repeat(" ", width)
-	}
-	room := width - len("[]")
-	share := func(n int64) int { return int(float64(room) * min(1, max(0, float64(n)/float64(a.total)))) }
-	done := share(a.done())
-	skipped := min(done, share(a.skipped.Load()))
-	return "[" + strings.Repeat("+", skipped) + strings.Repeat("=", done-skipped) + strings.Repeat("-", room-done) + "]"
-}
-
-// cut shortens s to so many columns.
-func cut(s string, width int) string { return runewidth.Truncate(s, max(0, width), "…") }
-
-// tail does the same from the left: names differ in their ends.
+// tail shortens s to so many columns from the left: names differ in their ends.
 func tail(s string, width int) string {
-	if over := runewidth.StringWidth(s) - max(0, width); over > 0 {
+	if over := runewidth.StringWidth(s) - width; over > 0 {
 		return runewidth.TruncateLeft(s, over+runewidth.StringWidth("…"), "…")
 	}
 	return s
+}
+
+// console tells mpb how large the terminal is.
+type console struct {
+	*cupwriter.Writer
+	size func() (width, height int, err error)
+}
+
+func (console) IsTerminal() bool { return true }
+
+// GetTermSize implements mpb.ConsoleWriter. mpb miscounts lines when it leaves
+// some out, and takes notes that there are none of for one: arrange knows better.
+func (c console) GetTermSize() (width, height int, err error) {
+	width, height, err = c.size()
+	return width, 2 * height, err
+}
+
+// leftmost writes from the first column on, wherever the echo of a key such as
+// ^C left the cursor.
+type leftmost struct{ io.Writer }
+
+func (l leftmost) Write(p []byte) (int, error) {
+	n, err := l.Writer.Write(append([]byte{'\r'}, p...))
+	return max(0, n-1), err
 }

@@ -191,7 +191,7 @@ func (a *app) work() (o oci.Options, done func(), err error) {
 // is no terminal that can move its cursor and has room for bars. Some
 // pseudo-terminals have no size at all.
 func terminal(w io.Writer) func() (width, height int, err error) {
-	const columns, rows = 40, 4
+	const columns, rows = 40, 6 // two phases, an item and the cursor
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return nil
