@@ -17,7 +17,7 @@ import (
 func newCheck(a *app) *cobra.Command {
 	var subset string
 	cmd := &cobra.Command{
-		Use:   "check oci:DIR | REF DIR",
+		Use:   "check oci:DIR|oci-archive:FILE|(REF DIR)",
 		Short: "Find damaged and missing blobs of a store, or files of a pulled model",
 		Long: `Check oci:DIR, or oci-archive:FILE, reads every blob in the store and compares it
 with its digest, and looks whether all that its tags need is there. --subset N/M
@@ -32,7 +32,7 @@ them.`,
 		Example: `  oras-bsm check oci:./model.oci
   oras-bsm check --subset 1/7 oci:./model.oci
   oras-bsm check ghcr.io/org/mistral:bsm ./out`,
-		Args:              oneOrTwo("oci:DIR", "REF DIR"),
+		Args:              oneOrTwo("oci:DIR|oci-archive:FILE", "REF DIR"),
 		ValidArgsFunction: completeStoreOrDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {

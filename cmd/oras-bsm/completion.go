@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/oras-bsm/oras-bsm/oci"
 )
 
 // complete gives a flag its values for the shell. The flag exists.
@@ -19,8 +22,42 @@ func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 }
 
 // completeReference completes a REF as far as this machine knows: the paths of
-// layouts and archives.
-func completeReference(_ *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// layouts and archives, and the tags of layouts.
+func completeReference(cmd *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		if tags := completeTag(cmd.Context(), start); len(tags) > 0 {
+			return tags, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return completeWhole(cmd, args, start)
+}
+
+// completeTag returns the tags that start, an oci:DIR:TAG, is the start of.
+func completeTag(ctx context.Context, start string) []cobra.Completion {
+	colon := strings.LastIndexByte(start, ':')
+	if colon < len("oci:") || !strings.HasPrefix(start, "oci:") {
+		return nil
+	}
+	layout, err := oci.ParseStore(start[:colon])
+	if err != nil {
+		return nil
+	}
+	r, err := oci.List(ctx, layout, nil)
+	if err != nil {
+		return nil
+	}
+	var list []cobra.Completion
+	for _, e := range r.Entries {
+		ref := start[:colon+1] + e.Tag
+		if e.Tag != "" && strings.HasPrefix(ref, start) && !strings.ContainsFunc(ref, unprintable) {
+			list = append(list, ref)
+		}
+	}
+	return list
+}
+
+// completeWhole does the same for commands that take whole layouts and archives.
+func completeWhole(_ *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

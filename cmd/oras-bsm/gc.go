@@ -13,7 +13,7 @@ import (
 func newGC(a *app) *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use:   "gc oci:DIR | DIR",
+		Use:   "gc oci:DIR|DIR",
 		Short: "Remove what is not in use from a layout or directory",
 		Long: `Gc removes from the OCI layout oci:DIR the blobs that no tag needs any more, what
 killed pushes and copies left, and the damaged blobs that repair has moved aside.
@@ -26,7 +26,7 @@ end first. To drop a tag, take its entry out of index.json.`,
 		Example: `  oras-bsm gc --dry-run oci:./model.oci
   oras-bsm gc oci:./model.oci
   oras-bsm gc ./out`,
-		Args:              takes("oci:DIR"),
+		Args:              takes("oci:DIR|DIR"),
 		ValidArgsFunction: completeStore,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.gc(cmd.Context(), args[0], dryRun) },
 	}
@@ -39,12 +39,12 @@ func isStore(arg string) bool {
 	return strings.HasPrefix(arg, "oci:") || strings.HasPrefix(arg, "oci-archive:")
 }
 
-// completeStore completes what is a store or a directory.
-func completeStore(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 1 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completeStore completes what is a layout or a directory.
+func completeStore(cmd *cobra.Command, args []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 || isStore(start) {
+		return completeWhole(cmd, args, start)
 	}
-	return []cobra.Completion{"oci:", "oci-archive:"}, cobra.ShellCompDirectiveNoSpace
+	return []cobra.Completion{"oci:"}, cobra.ShellCompDirectiveNoSpace // or a directory
 }
 
 func (a *app) gc(ctx context.Context, name string, dryRun bool) error {

@@ -44,8 +44,8 @@ them on the terminal.`,
 			return a.login(cmd.Context(), args[0], c)
 		},
 	}
-	cmd.Flags().StringVarP(&c.user, "username", "u", "", "the user name")
-	cmd.Flags().StringVarP(&c.password, "password", "p", "", "the password or token, for every user of this machine to see")
+	cmd.Flags().StringVarP(&c.user, "username", "u", "", "the `USER` name")
+	cmd.Flags().StringVarP(&c.password, "password", "p", "", "the `PASSWORD` or token, for every user of this machine to see")
 	cmd.Flags().BoolVar(&c.fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }

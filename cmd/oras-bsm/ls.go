@@ -15,7 +15,7 @@ import (
 
 func newList(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "ls HOST/REPOSITORY | oci:DIR | oci-archive:FILE",
+		Use:   "ls HOST/REPOSITORY|oci:DIR|oci-archive:FILE",
 		Short: "List the tags of a repository, layout or archive",
 		Long: `Ls lists the tags of a repository. Of an OCI layout or archive, which is on this
 machine, it also shows what each tag names: its digest, what it is, its encoded
@@ -23,8 +23,8 @@ size and, of a model, the size of its files.`,
 		Example: `  oras-bsm ls ghcr.io/org/mistral
   oras-bsm ls oci:./model.oci
   oras-bsm ls --json oci:./model.oci | jq -r '.entries[].tag'`,
-		Args:              takes("REPOSITORY"),
-		ValidArgsFunction: completeReference,
+		Args:              takes("HOST/REPOSITORY|oci:DIR|oci-archive:FILE"),
+		ValidArgsFunction: completeWhole,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.list(cmd.Context(), args[0]) },
 	}
 }

@@ -58,9 +58,9 @@ a range.`,
 			return a.pull(cmd.Context(), args[0], dir, &o)
 		},
 	}
-	cmd.Flags().StringVarP(&dir, "output", "o", "", "the `directory` to write (required)")
-	cmd.Flags().StringArrayVar(&o.Files, "include", nil, "only files that match this `pattern`; may be repeated")
-	cmd.Flags().StringArrayVar(&o.Tensors, "tensors", nil, "only tensors that match this `pattern`; may be repeated")
+	cmd.Flags().StringVarP(&dir, "output", "o", "", "the `DIR` to write (required)")
+	cmd.Flags().StringArrayVar(&o.Files, "include", nil, "only files that match this `PATTERN`; can be repeated")
+	cmd.Flags().StringArrayVar(&o.Tensors, "tensors", nil, "only tensors that match this `PATTERN`; can be repeated")
 	cmd.Flags().StringVar(&blocks, "blocks", "", "only tensors of these transformer blocks: `RANGES` such as 0-3,7")
 	cmd.Flags().BoolVar(&o.Verify, "verify", false, "also check the MD5 of each tensor and the sha256 of each file")
 	complete(cmd, "output", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))

@@ -43,9 +43,9 @@ port 0 the system chooses a free one. SIGINT and SIGTERM end it, with exit code
 			return a.serve(cmd.Context(), args[0], &o)
 		},
 	}
-	cmd.Flags().StringVar(&o.Listen, "listen", oci.DefaultListen, "the `address` to listen on; :5000 is every address of this machine")
-	cmd.Flags().StringVar(&o.CertFile, "tls-cert", "", "speak https with the certificate in this PEM `file`")
-	cmd.Flags().StringVar(&o.KeyFile, "tls-key", "", "the `file` of its key, in PEM")
+	cmd.Flags().StringVar(&o.Listen, "listen", oci.DefaultListen, "the `ADDRESS` to listen on; :5000 is every address of this machine")
+	cmd.Flags().StringVar(&o.CertFile, "tls-cert", "", "speak https with the certificate in this PEM `FILE`")
+	cmd.Flags().StringVar(&o.KeyFile, "tls-key", "", "the `FILE` of its key, in PEM")
 	return cmd
 }
 

@@ -81,8 +81,8 @@ const referencesHelp = `REF names a model in one of three kinds of store:
 An archive holds one artifact under one tag: a push replaces the whole archive. It
 may be in parts, FILE.001, FILE.002 and so on, as save --split writes them.
 
-TAG is latest if it is left out; of an archive, the artifact that it holds. Instead of :TAG, @sha256:DIGEST names exactly
-one artifact, whatever happens to the tags.
+TAG is latest if it is left out; of an archive, the artifact that it holds. Instead
+of :TAG, @sha256:DIGEST names exactly one artifact, whatever happens to the tags.
 
 Registries are spoken to over https; --plain-http allows http, and for localhost
 it needs no flag. Credentials are those of oras-bsm login, docker login or podman

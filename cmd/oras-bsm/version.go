@@ -23,8 +23,12 @@ type versionResult struct {
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:               "version",
-		Short:             "Show the version of this program and of its layer format",
+		Use:   "version",
+		Short: "Show the version of this program and of its layer format",
+		Long: `Version shows the release of this program, what it was built from and with, and
+the format of the layers that it reads and writes.`,
+		Example: `  oras-bsm version
+  oras-bsm version --json | jq -r .version`,
 		Args:              takes(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
