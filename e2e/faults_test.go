@@ -95,6 +95,8 @@ func TestFaults(t *testing.T) {
 	t.Run("cases", func(t *testing.T) {
 		s.each(t, "pull", readFaults, s.pull)
 		s.each(t, "push", writeFaults, s.push)
+		s.eachWorld(t)
+		s.eachToxic(t)
 	})
 	t.Logf("%d faults: %d runs completed, %d were refused and completed when the fault was over; %s of blobs were sent in vain",
 		s.cases, s.completed, s.refused, humanize.IBytes(uint64(s.wasted)))
@@ -116,11 +118,12 @@ func (s *faults) each(t *testing.T, verb string, cases []hostile, run func(*test
 // pull pulls over a fault.
 func (s *faults) pull(t *testing.T, c *hostile) {
 	f, u := newFront(t, s.registry.Addr, s.layers, c.fault()), newUser(t)
-	s.pulls(u, c, f, f.addr+"/org/model:v1")
+	s.pulls(u, c, f, f.addr+"/org/model:v1", func() { f.arm(nil) })
 }
 
-// pulls pulls ref, which passes f, into a directory that is not empty.
-func (s *faults) pulls(u *user, c *hostile, f *front, ref string) {
+// pulls pulls ref, which passes f, into a directory that is not empty. The fault
+// ends when over is called.
+func (s *faults) pulls(u *user, c *hostile, f *front, ref string, over func()) {
 	t := u.t
 	t.Helper()
 	old, out := oldFiles(t), filepath.Join(t.TempDir(), "out")
@@ -130,7 +133,7 @@ func (s *faults) pulls(u *user, c *hostile, f *front, ref string) {
 		if err := harness.Compare(old, u.withoutLeft(out)); err != nil {
 			t.Errorf("the target has changed: %v", err)
 		}
-		f.arm(nil)
+		over()
 		u.tool("pull", ref, "-o", out)
 	}
 	if err := os.Remove(filepath.Join(out, "unrelated")); err != nil {
@@ -145,11 +148,12 @@ func (s *faults) pulls(u *user, c *hostile, f *front, ref string) {
 // push pushes over a fault, into a repository of its own.
 func (s *faults) push(t *testing.T, c *hostile) {
 	f, u := newFront(t, s.registry.Addr, s.layers, c.fault()), newUser(t)
-	s.pushes(u, c, f, f.addr)
+	s.pushes(u, c, f, f.addr, func() { f.arm(nil) })
 }
 
-// pushes pushes to the registry at addr, which is behind f.
-func (s *faults) pushes(u *user, c *hostile, f *front, addr string) {
+// pushes pushes to the registry at addr, by way of f. The fault ends when over is
+// called.
+func (s *faults) pushes(u *user, c *hostile, f *front, addr string, over func()) {
 	t := u.t
 	t.Helper()
 	repo := "org/" + strings.Map(func(r rune) rune {
@@ -164,7 +168,7 @@ func (s *faults) pushes(u *user, c *hostile, f *front, addr string) {
 		if v := u.try("verify", direct, "--quiet"); v.Code != 0 && v.Code != exitRegistry {
 			t.Errorf("what a refused push left: exit code %d, %s", v.Code, v.Stderr)
 		}
-		f.arm(nil)
+		over()
 		u.tool("push", addr+"/"+repo+":v1", s.dir)
 	}
 	u.tool("verify", direct)

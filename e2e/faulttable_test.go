@@ -9,7 +9,8 @@ import (
 // readFaults are met by what reads a registry.
 var readFaults = []hostile{
 	{name: "every connection cut at a MiB", waste: 1 << 20, fault: func() fault { return first(always, getLayer, cut(1<<20)) }},
-	{name: "every connection cut at 100 kB", waste: 1 << 20, fault: func() fault { return first(always, getLayer, cut(100_000)) }},
+	{name: "every connection cut at 150 kB", waste: 1 << 20, fault: func() fault { return first(always, getLayer, cut(150_000)) }},
+	{name: "every connection cut at 20 kB", code: exitRegistry, says: "given up", may: true, waits: true, fault: func() fault { return first(always, getLayer, cut(20_000)) }},
 	{name: "connections cut before the first byte", fault: func() fault { return first(3, getLayer, cut(0)) }},
 	{
 		name: "connections cut before the first byte for ever", code: exitRegistry, says: "brought nothing", waits: true,
@@ -24,7 +25,7 @@ var readFaults = []hostile{
 	{name: "silence before a blob", waits: true, fault: func() fault { return first(1, getLayer, silence(0)) }},
 	{name: "silence within a manifest", code: exitRegistry, may: true, waits: true, fault: func() fault { return first(1, getManifest, silence(100)) }},
 	{name: "manifest cut", code: exitRegistry, may: true, fault: func() fault { return first(1, getManifest, cut(100)) }},
-	{name: "no ranges", waste: 4 * half, fault: func() fault { return inTurn(cut(half), without("Range")) }},
+	{name: "no ranges", waste: 4*half + 1<<16, fault: func() fault { return inTurn(cut(half), without("Range")) }},
 	{
 		name: "no ranges and every connection cut", code: exitRegistry, says: "does not serve ranges",
 		fault: func() fault {
@@ -47,7 +48,7 @@ var readFaults = []hostile{
 	{name: "range in several parts", code: exitRegistry, says: "sends the range", fault: func() fault { return inTurn(cut(half), multipart) }},
 	{name: "416 for a range", code: exitCorrupt, says: "shorter than the manifest says", fault: func() fault { return inTurn(cut(half), status(http.StatusRequestedRangeNotSatisfiable)) }},
 	{name: "more bytes than Content-Length", fault: func() fault { return first(always, getLayer, overlong) }},
-	{name: "fewer bytes than the manifest says", code: exitCorrupt, says: "want", may: true, fault: func() fault { return first(always, getLayer, halved) }},
+	{name: "half of the bytes that were asked for", code: exitRegistry, says: "given up", waits: true, fault: func() fault { return first(always, getLayer, halved) }},
 	{name: "wrong bytes of the right length", code: exitCorrupt, says: "corrupt", fault: func() fault { return first(always, getLayer, damaged) }},
 	{name: "wrong bytes once", code: exitCorrupt, says: "corrupt", may: true, fault: func() fault { return first(1, getLayer, damaged) }},
 	{name: "wrong bytes of a manifest", code: exitCorrupt, says: "corrupt", fault: func() fault { return between(1, always, getManifest, damaged) }},
