@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,26 +98,35 @@ func complains(t *testing.T, r *harness.Result, says ...string) {
 	}
 }
 
+// few returns all of the stages with BSM_SLOW, or else some at random.
+func few(all []stage) []stage {
+	if os.Getenv("BSM_SLOW") != "" {
+		return all
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:6]
+}
+
 // TestFullDisk runs the verbs on a disk with less and then more room, from nothing
 // to enough. What does not fit is an error that says so, changes nothing, and is
 // mended by room.
 func TestFullDisk(t *testing.T) {
 	p := newPlay(t)
-	step := 1500 // KiB
+	step := 3000 // KiB
 	if os.Getenv("BSM_SLOW") != "" {
 		step = 100
 	}
-	for _, s := range p.stages() {
+	for _, s := range few(p.stages()) {
 		if strings.HasSuffix(s.name, "to a registry") {
-			continue // below
+			continue // whose disk is another's
 		}
 		t.Run(s.name, func(t *testing.T) {
 			dir := disk(t, 40<<10)
 			failed := 0
 			for free := 0; ; free += step {
 				u := newUser(t)
-				d, err := os.MkdirTemp(dir, "d")
-				if err != nil {
+				d := filepath.Join(dir, fmt.Sprint("with-", free))
+				if err := os.Mkdir(d, 0o755); err != nil {
 					t.Fatal(err)
 				}
 				if s.set != nil {
@@ -142,8 +152,16 @@ func TestFullDisk(t *testing.T) {
 					break
 				}
 			}
-			if failed < 3 {
-				t.Error("too few had no room: this proves nothing")
+			switch s.name {
+			case "gc": // which makes room
+				if failed > 0 {
+					t.Error("gc needs room")
+				}
+			case "tag":
+			default:
+				if failed == 0 {
+					t.Error("none had too little room: this proves nothing")
+				}
 			}
 		})
 	}
@@ -237,17 +255,13 @@ func TestDenied(t *testing.T) {
 		t.Skip("becoming another user needs root")
 	}
 	p, u := newPlay(t), newUser(t)
-	dir, err := os.MkdirTemp("", "oras-bsm-denied-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	for _, name := range []string{"closed", "open"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "open"), 0o777)); err != nil {
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "open"), 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "oras-bsm")
@@ -286,7 +300,7 @@ func TestDenied(t *testing.T) {
 // the layer, nothing is published, and the next run completes.
 func TestBadDisk(t *testing.T) {
 	p := newPlay(t)
-	for _, s := range p.stages() {
+	for _, s := range few(p.stages()) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			calls := newUser(t).calls(s.args(s.fresh(newUser(t)))...)

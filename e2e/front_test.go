@@ -206,7 +206,7 @@ func refusal(status int, code string) fault {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"as the test wants it"}]}`, code)
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":"as the test wants it"}]}`, code)
 		return true
 	}
 }
@@ -215,7 +215,7 @@ func refusal(status int, code string) fault {
 func page(_ *front, w http.ResponseWriter, r *http.Request) bool {
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "text/html")
-	fmt.Fprint(w, "<html><body>Welcome to the hotel. Please log in.</body></html>")
+	_, _ = fmt.Fprint(w, "<html><body>Welcome to the hotel. Please log in.</body></html>")
 	return true
 }
 
@@ -303,7 +303,7 @@ func overlong(f *front, w http.ResponseWriter, r *http.Request) bool {
 	f.next.ServeHTTP(rec, r)
 	f.sent.Add(int64(rec.Body.Len()))
 	raw(w, func(c *net.TCPConn) {
-		fmt.Fprintf(c, "HTTP/1.1 %d x\r\n", rec.Code)
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d x\r\n", rec.Code)
 		_ = rec.Header().Write(c)
 		_, _ = c.Write(append([]byte("\r\n"), rec.Body.Bytes()...))
 		_, _ = c.Write(make([]byte, 1000))

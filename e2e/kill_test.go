@@ -108,13 +108,14 @@ type play struct {
 	store string // oci:DIR:v1 of model
 	tar   string // oci-archive:FILE:v1 of model
 	had   string // a layout and an archive of older, in a directory
+	junk  string // a layout of model where older was, in a directory
 	old   string // a directory that is pulled into
-	addr  string // of a registry that has model and older
+	addr  string // of a registry that has model
 }
 
 func newPlay(t *testing.T) *play {
 	t.Helper()
-	p := &play{model: newModel(t), older: filepath.Join(t.TempDir(), "older"), had: t.TempDir(), old: oldFiles(t), addr: newRegistry(t, nil).Addr}
+	p := &play{model: newModel(t), older: filepath.Join(t.TempDir(), "older"), had: t.TempDir(), junk: t.TempDir(), old: oldFiles(t), addr: newRegistry(t, nil).Addr}
 	if err := model.Generate(p.older, model.Options{Layers: 4, Hidden: 256, Shards: 3, Tied: true, Seed: 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -123,52 +124,77 @@ func newPlay(t *testing.T) *play {
 	for _, ref := range []string{p.store, p.tar, p.addr + "/org/model:v1"} {
 		u.tool("push", ref, p.model)
 	}
-	for _, ref := range []string{"oci:" + p.had + "/layout:v1", "oci-archive:" + p.had + "/tar:v1", p.addr + "/org/older:v1"} {
+	for _, ref := range []string{"oci:" + p.had + "/layout:v1", "oci-archive:" + p.had + "/tar:v1", "oci:" + p.junk + "/layout:v1"} {
 		u.tool("push", ref, p.older)
 	}
+	u.tool("push", "oci:"+p.junk+"/layout:v1", p.model)
 	return p
 }
 
 // stages returns all of them.
 func (p *play) stages() []stage {
-	push := func(name, ref string) stage {
-		return stage{
-			name:  name,
-			args:  func(d string) []string { return []string{"push", inside(ref, d), p.model} },
-			left:  func(u *user, d string) { u.wholeOrAbsent(inside(ref, d)) },
-			check: func(u *user, d string) { u.pulls(inside(ref, d), p.model) },
-		}
-	}
-	over := func(name, ref string) stage {
-		s := push(name, ref)
-		s.set = func(u *user, d string) { u.run("cp", "-a", p.had+"/.", d) }
-		s.left = func(u *user, d string) { u.tool("verify", inside(ref, d)) }
-		return s
-	}
-	pull := func(name, ref string) stage {
-		return stage{
-			name:  name,
-			set:   func(u *user, d string) { u.run("cp", "-a", p.old, d+"/out") },
-			args:  func(d string) []string { return []string{"pull", ref, "-o", d + "/out"} },
-			left:  func(u *user, d string) { eitherOr(u.t, d+"/out", p.old, p.model) },
-			check: func(u *user, d string) { u.holds(d+"/out", p.model) },
-		}
-	}
+	remote := p.addr + "/org/model:v1"
+	layout, tar := "oci:DIR/layout:v1", "oci-archive:DIR/tar:v1"
 	return []stage{
-		push("push to a layout", "oci:DIR/layout:v1"),
-		over("push to a layout over a tag", "oci:DIR/layout:v1"),
-		push("push to an archive", "oci-archive:DIR/tar:v1"),
-		over("push to an archive over another", "oci-archive:DIR/tar:v1"),
-		push("push to a registry", p.addr+"/DIR:v1"),
-		pull("pull from a layout", p.store),
-		pull("pull from an archive", p.tar),
-		pull("pull from a registry", p.addr+"/org/model:v1"),
+		p.writes("push to a layout", layout, "push", layout, p.model),
+		p.writes("push to an archive", tar, "push", tar, p.model),
+		p.writes("push to a registry", p.addr+"/DIR:v1", "push", p.addr+"/DIR:v1", p.model),
+		p.replaces("push to a layout over a tag", p.had, layout, "push", layout, p.model),
+		p.replaces("push to an archive over another", p.had, tar, "push", tar, p.model),
+		p.pulls("pull from a layout", p.store),
+		p.pulls("pull from an archive", p.tar),
+		p.pulls("pull from a registry", remote),
+		p.writes("copy from a registry to a layout", layout, "copy", remote, layout),
+		p.writes("copy from a layout to a registry", p.addr+"/DIR:v1", "copy", p.store, p.addr+"/DIR:v1"),
+		p.replaces("copy to a layout over a tag", p.had, layout, "copy", remote, layout),
+		p.writes("save", tar, "save", remote, "DIR/tar"),
+		p.replaces("save over another archive", p.had, tar, "save", p.store, "DIR/tar"),
+		p.writes("save in parts", tar, "save", "--split", "1MB", p.store, "DIR/tar"),
+		p.writes("load to a layout", layout, "load", strings.TrimSuffix(strings.TrimPrefix(p.tar, "oci-archive:"), ":v1"), layout),
+		p.replaces("gc", p.junk, layout, "gc", "oci:DIR/layout"),
+		p.replaces("tag", p.junk, "oci:DIR/layout:v2", "tag", layout, "v2"),
+	}
+}
+
+// writes is a stage that makes ref, which there was none of.
+func (p *play) writes(name, ref string, args ...string) stage {
+	return stage{
+		name: name,
+		args: func(d string) []string {
+			in := slices.Clone(args)
+			for i := range in {
+				in[i] = inside(in[i], d)
+			}
+			return in
+		},
+		left:  func(u *user, d string) { u.wholeOrAbsent(inside(ref, d)) },
+		check: func(u *user, d string) { u.pulls(inside(ref, d), p.model) },
+	}
+}
+
+// replaces is a stage that changes what there was, copied from a directory: its
+// tag v1 is whole at any time.
+func (p *play) replaces(name, from, ref string, args ...string) stage {
+	s := p.writes(name, ref, args...)
+	s.set = func(u *user, d string) { u.run("cp", "-a", from+"/.", d) }
+	s.left = func(u *user, d string) { u.tool("verify", strings.ReplaceAll(inside(ref, d), ":v2", ":v1")) }
+	return s
+}
+
+// pulls is a stage that pulls into a directory where files are.
+func (p *play) pulls(name, ref string) stage {
+	return stage{
+		name:  name,
+		set:   func(u *user, d string) { u.run("cp", "-a", p.old, d+"/out") },
+		args:  func(d string) []string { return []string{"pull", ref, "-o", d + "/out"} },
+		left:  func(u *user, d string) { eitherOr(u.t, d+"/out", p.old, p.model) },
+		check: func(u *user, d string) { u.holds(d+"/out", p.model) },
 	}
 }
 
 // inside returns a reference in d: a path, or a repository of its name.
 func inside(ref, d string) string {
-	if !strings.HasPrefix(ref, "oci") {
+	if strings.HasSuffix(ref, "/DIR:v1") {
 		d = fmt.Sprintf("org/%x", sha256.Sum256([]byte(d)))
 	}
 	return strings.ReplaceAll(ref, "DIR", d)
@@ -191,7 +217,8 @@ func (u *user) holds(target, dir string) {
 }
 
 // nothingLeft checks that no bytes are left in the directory for temporary files. A
-// spool file without its name yet, which is empty, may be.
+// spool file that had not lost its name yet, which is empty, may be; and what a copy
+// to a registry keeps for the next, in a directory.
 func (u *user) nothingLeft() {
 	u.t.Helper()
 	left, err := os.ReadDir(u.temp)
@@ -199,7 +226,7 @@ func (u *user) nothingLeft() {
 		u.t.Fatal(err)
 	}
 	for _, e := range left {
-		if info, err := e.Info(); err != nil || info.Size() > 0 {
+		if info, err := e.Info(); err != nil || !info.IsDir() && info.Size() > 0 {
 			u.t.Errorf("%s is left in the directory for temporary files, %v", e.Name(), err)
 		}
 	}
@@ -215,7 +242,7 @@ func (s *stage) fresh(u *user) string {
 }
 
 // sample is how many calls of a stage are tried without BSM_SLOW.
-const sample = 4
+const sample = 2
 
 // pick returns which calls to try: all of them with BSM_SLOW, or else some, few of
 // which write bytes.
@@ -231,7 +258,7 @@ func pick(calls []trace.Call) (picked []int) {
 	if os.Getenv("BSM_SLOW") == "" {
 		rare, bytes = some(rare, sample-1), some(bytes, 1)
 	}
-	picked = append(rare, bytes...)
+	picked = slices.Concat(rare, bytes)
 	slices.Sort(picked)
 	return picked
 }
@@ -278,5 +305,64 @@ func TestKilled(t *testing.T) {
 	t.Logf("killed at %d of %d points: every tag was whole or absent, every next run completed", killed, of)
 	if killed < of*3/4 {
 		t.Error("too few were killed: this proves nothing")
+	}
+}
+
+// TestKilledPullGoesOn kills pulls when a part of the bytes has come. The next pull
+// fetches what had not been written and checked: of what came in vain there is no
+// more than what was on its way.
+func TestKilledPullGoesOn(t *testing.T) {
+	const (
+		connections = 2
+		onItsWay    = connections * (8 + 4) << 20 // a part of a blob, and the chunks of one that are decoded
+	)
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := model.Generate(dir, model.Options{Size: 96 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	s, u := newRegistry(t, nil), newUser(t)
+	u.tool("push", s.Addr+"/org/model:v1", dir)
+	f := newFront(t, s.Addr, nil, nil)
+	ref := f.addr + "/org/model:v1"
+	u.pulls(ref, dir)
+	need := f.sent.Load()
+	for _, part := range []float64{0.3, 0.6, 0.9} {
+		f.sent.Store(0)
+		out := filepath.Join(t.TempDir(), "out")
+		cmd := u.command("oras-bsm", "pull", "--quiet", ref, "-o", out, "--connections", fmt.Sprint(connections), "--limit-rate", "60MB")
+		kill := sync.OnceFunc(func() { _ = cmd.Process.Kill() })
+		watch := time.NewTicker(time.Millisecond)
+		done := make(chan struct{})
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer close(done)
+			_ = cmd.Wait() // the exit code follows
+		}()
+		for running := true; running; {
+			select {
+			case <-watch.C:
+				if float64(f.sent.Load()) > part*float64(need) {
+					kill()
+				}
+			case <-done:
+				running = false
+			}
+		}
+		watch.Stop()
+		first := f.sent.Load()
+		u.tool("pull", ref, "-o", out)
+		again := f.sent.Load() - first
+		t.Logf("killed after %d of %d bytes, the next pull fetched %d: %d in vain", first, need, again, first+again-need)
+		if cmd.ProcessState.Success() {
+			t.Error("the pull had ended: this proves nothing")
+		}
+		if first+again-need > onItsWay {
+			t.Errorf("%d bytes were fetched in vain, want at most %d", first+again-need, onItsWay)
+		}
+		if err := harness.Compare(dir, out); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -116,13 +116,13 @@ func (t *tracer) follow() (status syscall.WaitStatus, err error) {
 // stopped lets a thread go on.
 func (t *tracer) stopped(tid int, ws unix.WaitStatus) error {
 	sig := ws.StopSignal()
-	switch {
-	case sig == unix.SIGTRAP|0x80:
+	switch sig {
+	case unix.SIGTRAP | 0x80:
 		if err := t.call(tid); err != nil {
 			return err
 		}
 		sig = 0
-	case sig == unix.SIGTRAP, sig == unix.SIGSTOP: // a new thread
+	case unix.SIGTRAP, unix.SIGSTOP: // a new thread
 		sig = 0
 	}
 	return unix.PtraceSyscall(tid, int(sig))
