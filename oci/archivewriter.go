@@ -226,8 +226,8 @@ func (w *archiveWriter) file(i int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	locked, err := lockNamed(f, func() (fs.FileInfo, error) { return os.Lstat(name) })
-	if err == nil && !locked {
+	err = lockNamed(f, func() (fs.FileInfo, error) { return os.Lstat(name) })
+	if errors.Is(err, errInUse) {
 		err = fmt.Errorf("%s is being written by another process: wait for it, or choose another file", name)
 	}
 	if err == nil {

@@ -311,7 +311,7 @@ func (t *layoutTarget) missing(blobs []ocispec.Descriptor) (n int64) {
 			continue
 		}
 		n += d.Size
-		if fi, err := t.root.Lstat(blobDir + "/" + partPrefix + d.Digest.Encoded()); err == nil {
+		if fi, err := t.root.Lstat(partPath(d.Digest)); err == nil {
 			n -= min(fi.Size(), d.Size)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -170,7 +171,7 @@ func TestWriteSum(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s := newSpool(f)
+	s := newSpool(f, digest.SHA256)
 	_, data := randomFile(t, 1<<20)
 	for part := range slices.Chunk(data, 300_001) {
 		if _, err := io.Copy(s, strings.NewReader("some")); err != nil {

@@ -3,23 +3,18 @@ package oci
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/oras-bsm/oras-bsm/oci/internal/multihash"
 )
 
 // The files that a layout holds beside those of the image-layout spec.
@@ -273,15 +268,6 @@ func (t *layoutTarget) Mount(context.Context, ocispec.Descriptor, Reference) (bo
 	return false, nil
 }
 
-func (t *layoutTarget) create(a digest.Algorithm) (*layoutBlob, error) {
-	temp := blobDir + "/" + tempPrefix + rand.Text()
-	f, err := t.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fail("creating a blob in", t.path, err)
-	}
-	return &layoutBlob{t: t, temp: temp, spool: &spool{f: f, algorithm: a, hash: a.Hash()}}, nil
-}
-
 // PutManifest implements Target.
 func (t *layoutTarget) PutManifest(ctx context.Context, d ocispec.Descriptor, raw []byte) error {
 	err := checkManifest(d, raw)
@@ -331,116 +317,4 @@ func (t *layoutTarget) Close() error {
 		err = t.writers.Unlock()
 	}
 	return errors.Join(err, t.root.Close())
-}
-
-// spool is a file that is hashed as it is written.
-type spool struct {
-	f         *os.File
-	algorithm digest.Algorithm
-	hash      hash.Hash
-	n         int64
-	err       error
-}
-
-func newSpool(f *os.File) *spool {
-	return &spool{f: f, algorithm: digest.SHA256, hash: sha256.New()}
-}
-
-// Digest implements BlobWriter.
-func (s *spool) Digest() digest.Digest { return digest.NewDigest(s.algorithm, s.hash) }
-
-// Write appends p. After an error every later Write and check fails.
-func (s *spool) Write(p []byte) (int, error) {
-	return s.write(p, func() { s.hash.Write(p) })
-}
-
-// WriteSum implements BlobWriter.
-func (s *spool) WriteSum(p []byte) ([sha256.Size]byte, error) {
-	sum := sha256.New()
-	_, err := s.write(p, func() {
-		if s.algorithm == digest.SHA256 {
-			multihash.WritePair(s.hash, sum, p)
-			return
-		}
-		s.hash.Write(p)
-		sum.Write(p)
-	})
-	return [sha256.Size]byte(sum.Sum(nil)), err
-}
-
-// write writes p while add adds it to the hashes.
-func (s *spool) write(p []byte, add func()) (n int, err error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	var g sync.WaitGroup
-	g.Go(add)
-	n, s.err = s.f.Write(p)
-	g.Wait()
-	s.n += int64(n)
-	return n, s.err
-}
-
-// check compares what was written with d.
-func (s *spool) check(d ocispec.Descriptor) error {
-	if s.err != nil {
-		return s.err
-	}
-	if err := checkDescriptor(d); err != nil {
-		return err
-	}
-	if d.Digest.Algorithm() != s.algorithm {
-		return fmt.Errorf("the digest was to be a %s, not a %s", s.algorithm, d.Digest.Algorithm())
-	}
-	if s.n != d.Size {
-		return fmt.Errorf("%w: %d bytes were written, want %d", ErrCorrupt, s.n, d.Size)
-	}
-	if got := s.Digest(); got != d.Digest {
-		return fmt.Errorf("%w: the digest of what was written is %s", ErrCorrupt, got)
-	}
-	return nil
-}
-
-// layoutBlob is a blob on its way into a layout.
-type layoutBlob struct {
-	*spool
-	t    *layoutTarget
-	temp string
-	part bool // temp stays for the next attempt, and is locked until then
-	done bool
-}
-
-// Commit implements BlobWriter. A blob that is there already is replaced, which
-// mends one that something else has damaged.
-func (b *layoutBlob) Commit(ctx context.Context, d ocispec.Descriptor) error {
-	if b.done {
-		return fail("storing blob", d.Digest.String(), fs.ErrClosed)
-	}
-	err := ctx.Err()
-	if err == nil {
-		if err = b.check(d); err != nil {
-			b.part = false // what is wrong is no help to the next attempt
-		}
-	}
-	if err == nil && d.Digest.Algorithm() != digest.SHA256 {
-		err = b.t.root.MkdirAll(filepath.Dir(blobPath(d.Digest)), 0o755)
-	}
-	if err != nil {
-		return fail("storing blob", d.Digest.String(), errors.Join(err, b.Abort()))
-	}
-	b.done = true
-	return fail("storing blob", d.Digest.String(), b.t.install(b.f, b.temp, blobPath(d.Digest)))
-}
-
-// Abort implements BlobWriter.
-func (b *layoutBlob) Abort() error {
-	if b.done {
-		return nil
-	}
-	b.done = true
-	if b.part && b.n > 0 {
-		return b.f.Close()
-	}
-	// Removed before it is closed, which lets go of the lock.
-	return errors.Join(b.t.root.Remove(b.temp), b.f.Close())
 }

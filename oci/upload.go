@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -118,40 +119,51 @@ func (t *registryTarget) Create(ctx context.Context) (BlobWriter, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(t.opts.TempDir, "oras-bsm-*")
+	u, err := t.create(digest.SHA256)
 	if err != nil {
 		return nil, fail("creating a spool file for", t.ref.String(), err)
+	}
+	return u, nil
+}
+
+func (t *registryTarget) create(a digest.Algorithm) (*upload, error) {
+	f, err := os.CreateTemp(t.opts.TempDir, "oras-bsm-*")
+	if err != nil {
+		return nil, err
 	}
 	// Without a name nothing is left behind by a killed process. Where an open
 	// file cannot be removed, close does it.
 	_ = os.Remove(f.Name())
-	return &upload{spool: newSpool(f), t: t}, nil
+	return &upload{spool: newSpool(f, a), t: t}, nil
 }
 
 // Receive implements Target. What is written is kept in a directory of the user's
-// below TempDir, for a week.
+// below TempDir, for a week. Who finds it locked writes a file of its own.
 func (t *registryTarget) Receive(ctx context.Context, d ocispec.Descriptor, good func(io.ReaderAt, int64) int64) (BlobWriter, int64, error) {
-	p, have, err := t.receive(ctx, d, good)
-	if errors.Is(err, errInUse) {
-		w, err := t.Create(ctx)
-		return w, 0, err
-	}
+	u, err := t.receive(ctx, d, good)
 	if err != nil {
 		return nil, 0, fail("creating a spool file for", d.Digest.String(), err)
 	}
-	return &upload{spool: p.spool, part: p, t: t}, have, nil
+	return u, u.n, nil
 }
 
-func (t *registryTarget) receive(ctx context.Context, d ocispec.Descriptor, good func(io.ReaderAt, int64) int64) (*partial, int64, error) {
+func (t *registryTarget) receive(ctx context.Context, d ocispec.Descriptor, good func(io.ReaderAt, int64) int64) (*upload, error) {
 	if err := errors.Join(ctx.Err(), checkDescriptor(d)); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	root, err := t.spoolDir()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	name := d.Digest.Algorithm().String() + "-" + d.Digest.Encoded() + partSuffix
-	return openPartial(ctx, root, name, d, good)
+	p, err := openPartial(ctx, root, name, d, good)
+	if errors.Is(err, errInUse) {
+		return t.create(d.Digest.Algorithm())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &upload{spool: p.spool, part: p, t: t}, nil
 }
 
 // spoolDir returns where spool files are kept, clean of abandoned ones.
@@ -301,17 +313,13 @@ func (u *upload) Abort() error { return u.end(true) }
 
 // end closes the spool file. One that can be kept is, if keep says so.
 func (u *upload) end(keep bool) error {
-	switch {
-	case u.done:
+	if u.done {
 		return nil
-	case u.part != nil && keep:
-		u.done = true
-		return u.part.close()
-	case u.part != nil:
-		u.done = true
-		return u.part.drop()
 	}
 	u.done = true
+	if u.part != nil {
+		return u.part.end(keep)
+	}
 	err := u.f.Close()
 	if rerr := os.Remove(u.f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
 		err = errors.Join(err, rerr)

@@ -144,12 +144,13 @@ func (d *depot) answer(w http.ResponseWriter, r *http.Request, dir, id, said str
 		return
 	case http.MethodPut:
 		b := d.sessions[id]
-		if want := r.URL.Query().Get("digest"); digest.FromBytes(b).String() != want || r.URL.Query().Get("state") != "a/b" {
+		want := digest.Digest(r.URL.Query().Get("digest"))
+		if want.Validate() != nil || want.Algorithm().FromBytes(b) != want || r.URL.Query().Get("state") != "a/b" {
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, `{"errors":[{"code":"DIGEST_INVALID"}]}`)
 			return
 		}
-		d.blobs[digest.FromBytes(b).String()] = b
+		d.blobs[want.String()] = b
 		delete(d.sessions, id)
 		w.WriteHeader(http.StatusCreated)
 		return

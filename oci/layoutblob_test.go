@@ -59,21 +59,42 @@ func TestReceiveFollowsNoLink(t *testing.T) {
 	}
 }
 
-// TestReceiveSHA512 stores a blob under a digest of the other algorithm.
+// TestReceiveSHA512 goes on with a blob under a digest of the other algorithm, and
+// begins it anew beside another writer.
 func TestReceiveSHA512(t *testing.T) {
-	b, dir := randomThing(mediatypes.BlockLayer, 206, 10), t.TempDir()
+	b := randomThing(mediatypes.BlockLayer, 206, 10)
 	b.Digest = digest.SHA512.FromBytes(b.raw)
-	target := openTarget(t, parseRef(t, "oci:"+dir+":v1"))
-	defer target.Close()
-	w, _, err := target.Receive(t.Context(), b.Descriptor, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = w.Write(b.raw)
-	if err := errors.Join(err, w.Commit(t.Context(), b.Descriptor)); err != nil {
-		t.Fatal(err)
-	}
-	if ok, err := target.Has(t.Context(), b.Descriptor); !ok || err != nil {
-		t.Error(ok, err)
+	s, temp, layout := newStub(t, newDepot(nil).serve), t.TempDir(), parseRef(t, "oci:"+t.TempDir()+":v1")
+	for name, open := range map[string]func() (Target, error){
+		"layout":   func() (Target, error) { return openLayoutTarget(layout) },
+		"registry": func() (Target, error) { return openRegistryTarget(t.Context(), s.ref(t), &StoreOptions{TempDir: temp}, hasty) },
+	} {
+		target, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer target.Close()
+		begin := func(want int64) BlobWriter {
+			w, have, err := target.Receive(t.Context(), b.Descriptor, nil)
+			if err != nil || have != want {
+				t.Fatalf("%s: have %d bytes, want %d: %v", name, have, want, err)
+			}
+			return w
+		}
+		first := begin(0)
+		_, err = first.Write(b.raw[:4])
+		if err := errors.Join(err, first.Abort()); err != nil {
+			t.Fatal(err)
+		}
+		first = begin(4)
+		for w, p := range map[BlobWriter][]byte{first: b.raw[4:], begin(0): b.raw} {
+			_, err = w.Write(p)
+			if err := errors.Join(err, w.Commit(t.Context(), b.Descriptor)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if ok, err := target.Has(t.Context(), b.Descriptor); !ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
 	}
 }

@@ -198,11 +198,11 @@ func TestPartialRefusesOthers(t *testing.T) {
 			return err
 		}
 		defer root.Close()
-		p, _, err := openPartial(t.Context(), root, "x"+partSuffix, b.Descriptor, nil)
+		p, err := openPartial(t.Context(), root, "x"+partSuffix, b.Descriptor, nil)
 		if err != nil {
 			return err
 		}
-		return p.drop()
+		return p.end(false)
 	}
 	for name, plant := range map[string]func() error{
 		"link to a directory": func() error { return os.Symlink(other, private) },
