@@ -37,7 +37,7 @@ func TestParseLinks(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if len(l.Manifests) != tt.manifests || len(l.Layers) != tt.layers || (l.Config == nil) != (tt.manifests > 0) || l.ArtifactType != tt.artifactType || (l.Subject == nil) != (tt.name != "subject") {
+		if len(l.Manifests) != tt.manifests || len(l.Layers) != tt.layers || (l.Config == nil) != (tt.manifests > 0) || l.Kind() != tt.artifactType || (l.Subject == nil) != (tt.name != "subject") {
 			t.Errorf("%s: %+v", tt.name, l)
 		}
 	}
@@ -59,6 +59,32 @@ func TestParseLinksRefuses(t *testing.T) {
 		_, err := ParseLinks([]byte(tt.doc), describe([]byte(tt.doc), tt.mediaType))
 		if e, ok := errors.AsType[*Error](err); !ok || !strings.HasPrefix(e.Object, tt.object) {
 			t.Errorf("%s: %v, want an error about %q", tt.name, err, tt.object)
+		}
+	}
+}
+
+// TestReadLinks reads what breaks a rule, as long as it is one kind of document.
+func TestReadLinks(t *testing.T) {
+	for _, tt := range []struct {
+		name, doc, mediaType string
+		layers               int // -1: refused
+	}{
+		{"version", strings.Replace(goodManifest, `"schemaVersion":2`, `"schemaVersion":1`, 1), ocispec.MediaTypeImageManifest, 2},
+		{"urls", strings.Replace(goodManifest, `"size":3`, `"size":3,"urls":["https://example.com"]`, 1), ocispec.MediaTypeImageManifest, 2},
+		{"no config", strings.Replace(goodManifest, `"config"`, `"other"`, 1), ocispec.MediaTypeImageManifest, 2},
+		{"size", strings.Replace(goodManifest, `"size":3`, `"size":-3`, 1), ocispec.MediaTypeImageManifest, 2},
+		{"other type", goodManifest, dockerManifest, 2},
+		{"manifest as index", goodManifest, ocispec.MediaTypeImageIndex, -1},
+		{"index as manifest", goodIndex, ocispec.MediaTypeImageManifest, -1},
+		{"twin", strings.Replace(goodManifest, `"layers"`, `"LAYERS"`, 1), ocispec.MediaTypeImageManifest, -1},
+		{"type", goodManifest, "application/json", -1},
+	} {
+		l, err := ReadLinks([]byte(tt.doc), describe([]byte(tt.doc), tt.mediaType))
+		if (err != nil) != (tt.layers < 0) || err == nil && len(l.Layers) != tt.layers {
+			t.Errorf("%s: %+v, %v", tt.name, l, err)
+		}
+		if _, err := ParseLinks([]byte(tt.doc), describe([]byte(tt.doc), tt.mediaType)); err == nil {
+			t.Errorf("%s: ParseLinks takes it", tt.name)
 		}
 	}
 }

@@ -95,17 +95,17 @@ func (w *walker) object(t reflect.Type, forbidden []string) error {
 			return err
 		}
 		name := token.String()
+		for _, k := range forbidden {
+			if strings.EqualFold(k, name) {
+				return w.wrong("belongs to another kind of document")
+			}
+		}
 		if member, ok := known[name]; ok {
 			return w.value(member, nil)
 		}
 		for k := range known {
 			if strings.EqualFold(k, name) {
 				return w.wrong("differs only by case from %q", k)
-			}
-		}
-		for _, k := range forbidden {
-			if strings.EqualFold(k, name) {
-				return w.wrong("belongs to another kind of document")
 			}
 		}
 		return w.dec.SkipValue()

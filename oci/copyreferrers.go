@@ -95,7 +95,7 @@ func (c *copier) addReferrer(ctx context.Context, subject, d ocispec.Descriptor)
 	case r.tag == "" && (m.links.Subject == nil || m.links.Subject.Digest != subject.Digest):
 		return leave("does not refer to it")
 	}
-	r.ArtifactType, r.Annotations = m.links.ArtifactType, m.links.Annotations
+	r.ArtifactType, r.Annotations = m.links.Kind(), m.links.Annotations
 	c.closure.referrers = append(c.closure.referrers, r)
 	return nil
 }

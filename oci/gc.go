@@ -161,9 +161,9 @@ func topDown(f files, blobs map[digest.Digest]int64) []digest.Digest {
 		if err != nil {
 			continue
 		}
-		switch sniffType(raw) {
-		case "":
-		case ocispec.MediaTypeImageIndex, dockerManifestList:
+		switch t, err := manifestType("", raw); {
+		case err != nil:
+		case t == ocispec.MediaTypeImageIndex, t == dockerManifestList:
 			rank[d] = 0
 		default:
 			rank[d] = 1

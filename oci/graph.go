@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
 // maxNodes bounds a graph, which is held in memory.
@@ -29,7 +30,8 @@ type graph struct {
 
 // A node is a blob or manifest in a graph.
 type node struct {
-	// Descriptor is as it was named first, without annotations.
+	// Descriptor is as it was named first, without annotations. The type of a
+	// manifest that could be read is what it is.
 	ocispec.Descriptor
 
 	by       []*node  // the manifests that name it
@@ -37,47 +39,14 @@ type node struct {
 	entries  []string // the entries of index.json that name it: tags, or @DIGEST
 	manifest bool     // it was named as a manifest or an image index
 	depth    int
-	doc      *document // a manifest that could be read; its lists are in names
-	err      error     // of a manifest: why it could not be read or followed
-}
-
-// document is what a manifest or an image index of any kind says about others.
-type document struct {
-	MediaType    string               `json:"mediaType"`
-	ArtifactType string               `json:"artifactType"`
-	Config       *ocispec.Descriptor  `json:"config"`
-	Layers       []ocispec.Descriptor `json:"layers"`
-	Manifests    []ocispec.Descriptor `json:"manifests"`
-	Subject      *ocispec.Descriptor  `json:"subject"`
-	Annotations  map[string]string    `json:"annotations"`
+	links    *mediatypes.Links // of a manifest that could be read; its lists are in names
+	err      error             // of a manifest: why it could not be read or followed
 }
 
 // mayName reports whether what has this media type may name other blobs. What
 // BuildKit keeps as a cache, for example, is an image index of layers.
 func mayName(mediaType string) bool {
 	return isManifest(mediaType) || mediaType == "" || strings.Contains(mediaType, "manifest") || strings.HasSuffix(mediaType, "+json")
-}
-
-// parseDocument reads a manifest or an image index. One that could be taken for
-// either is refused.
-func parseDocument(said string, raw []byte) (*document, error) {
-	t, err := manifestType(said, raw)
-	if errors.Is(err, ErrNotModel) {
-		return nil, fmt.Errorf("%w: %.200q", errUnknownType, said)
-	}
-	if err != nil {
-		return nil, err
-	}
-	doc := &document{}
-	if err := json.Unmarshal(raw, doc); err != nil {
-		return nil, fmt.Errorf("%w: not a manifest: %w", ErrCorrupt, err)
-	}
-	index := t == ocispec.MediaTypeImageIndex || t == dockerManifestList
-	if index && (doc.Config != nil || doc.Layers != nil) || !index && doc.Manifests != nil {
-		return nil, fmt.Errorf("%w: it is both a manifest and an image index", ErrCorrupt)
-	}
-	doc.MediaType = t
-	return doc, nil
 }
 
 // readGraph follows the entries of an index.json. An error is that of ctx, or
@@ -142,28 +111,36 @@ func (g *graph) add(d ocispec.Descriptor, by *node) (*node, error) {
 }
 
 // read reads manifest n.
-func (n *node) read(f files) {
+func (n *node) read(f files) error {
 	if n.depth > maxDepth {
-		n.err = fmt.Errorf("%w: image indexes nest deeper than %d", ErrCorrupt, maxDepth)
-		return
+		return fmt.Errorf("%w: image indexes nest deeper than %d", ErrCorrupt, maxDepth)
 	}
 	raw, err := readManifest(f, n.Descriptor)
-	if err == nil {
-		n.doc, err = parseDocument(n.MediaType, raw)
+	if err != nil {
+		return err
 	}
-	n.err = err
+	t, err := manifestType(n.MediaType, raw)
+	if errors.Is(err, ErrNotModel) {
+		return fmt.Errorf("%w: %.200q", errUnknownType, n.MediaType)
+	}
+	if err != nil {
+		return err
+	}
+	n.MediaType = t
+	n.links, err = mediatypes.ReadLinks(raw, ocispec.Descriptor{MediaType: t, Digest: n.Digest, Size: n.Size})
+	return refusal(err)
 }
 
 // expand reads manifest n and adds what it names. It returns the manifests among
 // that which were not read yet.
 func (g *graph) expand(f files, n *node) (todo []*node, err error) {
-	if n.read(f); n.doc == nil {
+	if n.err = n.read(f); n.err != nil {
 		return nil, nil
 	}
-	manifests, parts := n.doc.Manifests, n.doc.Layers
-	n.doc.Manifests, n.doc.Layers = nil, nil
-	if n.doc.Config != nil {
-		parts = append(parts, *n.doc.Config)
+	manifests, parts := n.links.Manifests, n.links.Layers
+	n.links.Manifests, n.links.Layers = nil, nil
+	if n.links.Config != nil {
+		parts = append(parts, *n.links.Config)
 	}
 	for i, d := range slices.Concat(manifests, parts) {
 		if err := checkDescriptor(d); err != nil {
@@ -204,37 +181,4 @@ func (n *node) users() []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// referrers lists the manifests in the graph whose subject is d, as the referrers
-// API of the distribution spec v1.1 describes them.
-func (g *graph) referrers(d digest.Digest) []ocispec.Descriptor {
-	out := []ocispec.Descriptor{}
-	for _, n := range g.order {
-		if n.doc == nil || n.doc.Subject == nil || n.doc.Subject.Digest != d {
-			continue
-		}
-		r := ocispec.Descriptor{
-			MediaType: n.doc.MediaType, Digest: n.Digest, Size: n.Size,
-			ArtifactType: n.doc.ArtifactType, Annotations: n.doc.Annotations,
-		}
-		if r.ArtifactType == "" && n.doc.Config != nil {
-			r.ArtifactType = n.doc.Config.MediaType
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// layoutReferrers lists the manifests of a layout whose subject is d.
-func layoutReferrers(ctx context.Context, f files, d digest.Digest) ([]ocispec.Descriptor, error) {
-	x, err := readIndexFile(f)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, err
-	}
-	g, err := readGraph(ctx, f, x.entries)
-	if err != nil {
-		return nil, err
-	}
-	return g.referrers(d), nil
 }

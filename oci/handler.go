@@ -165,32 +165,14 @@ func (h *handler) findManifest(id string) (d ocispec.Descriptor, raw []byte, err
 	if _, err := io.ReadFull(io.NewSectionReader(s, 0, s.size), raw); err != nil {
 		return d, nil, err
 	}
-	d = ocispec.Descriptor{MediaType: sniffType(raw), Digest: ref.digest, Size: s.size}
-	err = checkManifest(d, raw)
-	if err == nil && d.MediaType == "" {
-		err = ErrNotFound
+	d = ocispec.Descriptor{Digest: ref.digest, Size: s.size}
+	if err := checkManifest(d, raw); err != nil {
+		return d, nil, err
 	}
-	return d, raw, err
-}
-
-// sniffType names the kind of a manifest by its own mediaType or, as the image
-// spec lets manifests go without, by its members. It is "" for all else.
-func sniffType(raw []byte) string {
-	var doc document
-	if json.Unmarshal(raw, &doc) != nil {
-		return ""
+	if d.MediaType, err = manifestType("", raw); err != nil {
+		return d, nil, ErrNotFound
 	}
-	switch {
-	case isManifest(doc.MediaType):
-		return doc.MediaType
-	case doc.MediaType != "":
-		return ""
-	case doc.Manifests != nil && doc.Config == nil && doc.Layers == nil:
-		return ocispec.MediaTypeImageIndex
-	case doc.Manifests == nil && doc.Config != nil && doc.Layers != nil:
-		return ocispec.MediaTypeImageManifest
-	}
-	return ""
+	return d, raw, nil
 }
 
 // blob answers with a blob or a range of it. It is not verified: that is for who
@@ -325,7 +307,11 @@ func (h *handler) findReferrers(ctx context.Context, d digest.Digest) ([]ocispec
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return layoutReferrers(ctx, h.files, d)
+	s, err := readSubjects(ctx, h.files, false)
+	if err != nil {
+		return nil, err
+	}
+	return s.by[d], nil
 }
 
 // writeJSON answers with one document, which clients take up to MaxManifestSize.

@@ -66,8 +66,10 @@ func TestReceiveSHA512(t *testing.T) {
 	b.Digest = digest.SHA512.FromBytes(b.raw)
 	s, temp, layout := newStub(t, newDepot(nil).serve), t.TempDir(), parseRef(t, "oci:"+t.TempDir()+":v1")
 	for name, open := range map[string]func() (Target, error){
-		"layout":   func() (Target, error) { return openLayoutTarget(layout) },
-		"registry": func() (Target, error) { return openRegistryTarget(t.Context(), s.ref(t), &StoreOptions{TempDir: temp}, hasty) },
+		"layout": func() (Target, error) { return openLayoutTarget(layout) },
+		"registry": func() (Target, error) {
+			return openRegistryTarget(t.Context(), s.ref(t), &StoreOptions{TempDir: temp}, hasty)
+		},
 	} {
 		target, err := open()
 		if err != nil {

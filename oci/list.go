@@ -175,18 +175,18 @@ func (g *graph) describe(ctx context.Context, f files, ref Reference, d ocispec.
 		if n.err != nil {
 			e.Problem = fmt.Sprintf("%s: %v", n.Digest, n.err)
 		}
-		if n.doc == nil {
+		if n.links == nil {
 			continue
 		}
 		if e.ArtifactType == "" {
-			e.ArtifactType = n.doc.ArtifactType
+			e.ArtifactType = n.links.ArtifactType
 		}
 		for _, c := range n.names {
 			if seen[c] {
 				continue
 			}
 			seen[c] = true
-			config := n.doc.Config != nil && n.doc.Config.Digest == c.Digest
+			config := n.links.Config != nil && n.links.Config.Digest == c.Digest
 			if c.manifest {
 				todo = append(todo, c)
 			} else if !config && c.Size <= math.MaxInt64-e.Encoded {

@@ -87,12 +87,12 @@ type subjects struct {
 	tags map[string]ocispec.Descriptor
 }
 
-// Referrers implements Source. Only entries of index.json are looked at.
+// Referrers implements Source.
 func (s *layoutSource) Referrers(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.referrers == nil {
-		r, err := s.subjects(ctx)
+		r, err := readSubjects(ctx, s.files, s.ref.kind == kindArchive)
 		if err != nil {
 			return nil, fail("listing referrers in", s.ref.String(), err)
 		}
@@ -116,43 +116,36 @@ func (s *layoutSource) Referrers(ctx context.Context, d ocispec.Descriptor) ([]o
 	return append(out, more...), err
 }
 
-// subjects reads the manifests that index.json names. In a layout, which may hold
-// much else, those that cannot be read are passed over; an archive is one
-// artifact, of which nothing may be lost.
-func (s *layoutSource) subjects(ctx context.Context) (*subjects, error) {
-	x, err := readIndexFile(s.files)
+// readSubjects finds the referrers among all manifests of a layout, however deep they
+// lie. In a layout, which may hold much else, those that cannot be read are passed
+// over; an archive is one artifact, of which nothing may be lost: whole says so.
+func readSubjects(ctx context.Context, f files, whole bool) (*subjects, error) {
+	x, err := readIndexFile(f)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	g, err := readGraph(ctx, f, x.entries)
 	if err != nil {
 		return nil, err
 	}
 	out := &subjects{map[digest.Digest][]ocispec.Descriptor{}, map[string]ocispec.Descriptor{}}
 	for _, e := range x.entries {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		d := ocispec.Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
 		if n := e.Annotations[ocispec.AnnotationRefName]; n != "" {
-			out.tags[n] = d
+			out.tags[n] = ocispec.Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
 		}
-		if !isManifest(e.MediaType) {
+	}
+	for _, n := range g.order {
+		if n.err != nil && whole && !errors.Is(n.err, errUnknownType) {
+			return nil, fail("reading manifest", n.Digest.String(), n.err)
+		}
+		if n.links == nil || n.links.Subject == nil {
 			continue
 		}
-		var links *mediatypes.Links
-		raw, err := readManifest(s.files, d)
-		if err == nil {
-			links, err = mediatypes.ParseLinks(raw, d)
-		}
-		switch {
-		case err != nil && s.ref.kind == kindArchive:
-			return nil, fail("reading manifest", d.Digest.String(), refusal(err))
-		case err != nil || links.Subject == nil:
-			continue
-		}
-		d.ArtifactType, d.Annotations = links.ArtifactType, links.Annotations
-		to := links.Subject.Digest
-		same := func(o ocispec.Descriptor) bool { return o.Digest == d.Digest }
-		if !slices.ContainsFunc(out.by[to], same) {
-			out.by[to] = append(out.by[to], d)
-		}
+		to := n.links.Subject.Digest
+		out.by[to] = append(out.by[to], ocispec.Descriptor{
+			MediaType: n.MediaType, Digest: n.Digest, Size: n.Size,
+			ArtifactType: n.links.Kind(), Annotations: n.links.Annotations,
+		})
 	}
 	return out, nil
 }

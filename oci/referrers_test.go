@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -317,6 +319,29 @@ func TestCopyDoubtfulReferrers(t *testing.T) {
 	for name, c := range map[string]*cargo{"many": many, "deep": deep} {
 		if _, err := c.copyTo(t.Context(), parseRef(t, places[0].where(t)), &CopyOptions{}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestReferrersBelowIndex finds a referrer that only an image index names.
+func TestReferrersBelowIndex(t *testing.T) {
+	dir, m := t.TempDir(), newModel(t, 249)
+	ref := parseRef(t, "oci:"+dir+":v1")
+	m.publish(t, ref)
+	config := newThing("application/vnd.test.kind", []byte("{}"))
+	below := jsonThing(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, Config: config.Descriptor, Layers: []ocispec.Descriptor{}, Subject: &m.index.Descriptor,
+	})
+	for _, x := range []thing{config, below} {
+		writeFileT(t, filepath.Join(dir, blobPath(x.Digest)), string(x.raw))
+	}
+	list := jsonThing(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []any{below.Descriptor}})
+	addEntry(t, dir, list.MediaType, string(list.raw))
+	served := parseRef(t, startServing(t, parseRef(t, "oci:"+dir))+"/a:v1")
+	for _, ref := range []Reference{ref, served} {
+		got, err := openSource(t, ref).Referrers(t.Context(), m.index.Descriptor)
+		if err != nil || len(got) != 1 || got[0].Digest != below.Digest || got[0].ArtifactType != config.MediaType {
+			t.Errorf("%s: %v, %v", ref, got, err)
 		}
 	}
 }

@@ -197,21 +197,30 @@ func isManifest(mediaType string) bool {
 }
 
 // manifestType names the media type of a manifest, by what the store says of it
-// and, where that is not the type of a manifest, by its own mediaType field.
+// and, where that is not the type of a manifest, by its own mediaType field or, as
+// the image spec lets manifests go without, by its members.
 func manifestType(said string, raw []byte) (string, error) {
 	if t, _, err := mime.ParseMediaType(said); err == nil && isManifest(t) {
 		return t, nil
 	}
 	var doc struct {
-		MediaType string `json:"mediaType"`
+		MediaType string               `json:"mediaType"`
+		Manifests []ocispec.Descriptor `json:"manifests"`
+		Config    *ocispec.Descriptor  `json:"config"`
+		Layers    []ocispec.Descriptor `json:"layers"`
 	}
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return "", fmt.Errorf("%w: not a manifest: %w", ErrCorrupt, err)
 	}
-	if !isManifest(doc.MediaType) {
-		return "", fmt.Errorf("%w: media type %.100q is not that of a manifest", ErrNotModel, doc.MediaType)
+	switch {
+	case isManifest(doc.MediaType):
+		return doc.MediaType, nil
+	case doc.MediaType == "" && doc.Manifests != nil && doc.Config == nil && doc.Layers == nil:
+		return ocispec.MediaTypeImageIndex, nil
+	case doc.MediaType == "" && doc.Manifests == nil && doc.Config != nil && doc.Layers != nil:
+		return ocispec.MediaTypeImageManifest, nil
 	}
-	return doc.MediaType, nil
+	return "", fmt.Errorf("%w: media type %.100q is not that of a manifest", ErrNotModel, doc.MediaType)
 }
 
 // checkManifest compares raw with the descriptor that names it.
