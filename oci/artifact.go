@@ -186,8 +186,8 @@ func (a *Artifact) readIndex(ctx context.Context, d ocispec.Descriptor) error {
 // digest. Wrong bytes are asked for once more, at another host that has them.
 func readWhole(ctx context.Context, src Source, d ocispec.Descriptor) ([]byte, error) {
 	raw, err := readOnce(ctx, src, d)
-	if m, ok := src.(interface{ elsewhere() Source }); ok && errors.Is(err, ErrCorrupt) {
-		return readOnce(ctx, m.elsewhere(), d)
+	if other := elsewhere(src); other != src && errors.Is(err, ErrCorrupt) {
+		return readOnce(ctx, other, d)
 	}
 	return raw, err
 }

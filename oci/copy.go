@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -163,7 +162,7 @@ func (c *copier) writeBlob(ctx context.Context, t Target, d ocispec.Descriptor) 
 		c.count(&c.res.Present, d.Size)
 		return nil
 	}
-	if c.from.kind == kindRegistry && c.to.kind == kindRegistry && c.from.repo.RegistryStr() == c.to.repo.RegistryStr() {
+	if c.from.sharesRegistry(c.to) {
 		// A registry that does not grant this takes the bytes.
 		if ok, err := t.Mount(ctx, d, c.from); err == nil && ok {
 			item.Skip(d.Size)
@@ -171,89 +170,18 @@ func (c *copier) writeBlob(ctx context.Context, t Target, d ocispec.Descriptor) 
 			return nil
 		}
 	}
-	m := &meter{bar: item}
-	wrong, err := c.send(ctx, t, d, c.good(d), m)
-	if wrong {
-		nothing := func(io.ReaderAt, int64) int64 { return 0 }
-		_, err = c.send(ctx, t, d, nothing, m)
+	have, err := carry(ctx, c.src, t, d, c.good(d), item)
+	if err == nil {
+		c.count(&c.res.Present, have)
+		c.count(&c.res.Copied, d.Size-have)
 	}
 	return err
-}
-
-// send moves the bytes of d. It reports whether they arrived and were not d: what
-// an earlier attempt left, or the way here, may have been damaged.
-func (c *copier) send(ctx context.Context, t Target, d ocispec.Descriptor, good func(io.ReaderAt, int64) int64, m *meter) (wrong bool, err error) {
-	w, have, err := t.Receive(ctx, d, good)
-	if err != nil {
-		return false, err
-	}
-	defer w.Abort()
-	m.skip(have)
-	if err := c.transfer(ctx, d, have, w, m); err != nil {
-		return false, err
-	}
-	if err := w.Commit(ctx, d); err != nil {
-		return errors.Is(err, ErrCorrupt), err
-	}
-	c.count(&c.res.Present, have)
-	c.count(&c.res.Copied, d.Size-have)
-	return false, nil
-}
-
-// transfer writes the bytes of d from have on to w.
-func (c *copier) transfer(ctx context.Context, d ocispec.Descriptor, have int64, w io.Writer, m *meter) error {
-	if have == d.Size {
-		return nil
-	}
-	r, err := c.src.Blob(ctx, d, have, -1)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	b := buffers.Get().(*[]byte)
-	defer buffers.Put(b)
-	for at := have; ; {
-		n, err := r.Read((*b)[:1<<20])
-		if n > 0 {
-			if _, err := w.Write((*b)[:n]); err != nil {
-				return fail("storing blob", d.Digest.String(), err)
-			}
-			at += int64(n)
-			m.reach(at)
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 func (c *copier) count(n *int64, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*n += size
-}
-
-// meter tells a bar how far a blob is. What is moved twice counts once.
-type meter struct {
-	bar Bar
-	at  int64
-}
-
-func (m *meter) skip(n int64) {
-	if n > m.at {
-		m.bar.Skip(n - m.at)
-		m.at = n
-	}
-}
-
-func (m *meter) reach(n int64) {
-	if n > m.at {
-		m.bar.Add(n - m.at)
-		m.at = n
-	}
 }
 
 // itemName is what a blob is called while it moves.

@@ -103,7 +103,7 @@ func (c *copier) fillBlob(ctx context.Context, w *archiveWriter, r tarRange) err
 	m := &meter{bar: item}
 	for try := 0; ; try++ {
 		m.skip(have)
-		if err := c.transfer(ctx, d, have, &rangeWriter{w, r.off + have, h}, m); err != nil {
+		if err := transfer(ctx, c.src, d, have, &rangeWriter{w, r.off + have, h}, m); err != nil {
 			return err
 		}
 		got := fmt.Sprintf("%s:%x", d.Digest.Algorithm(), h.Sum(nil))

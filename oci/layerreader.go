@@ -176,11 +176,7 @@ func (l *layerReader) elsewhere(ctx context.Context, off int64, b []byte) error 
 	if l.hash != nil {
 		return nil // the digest of the layer is wrong in any case
 	}
-	src := l.a.src
-	if m, ok := src.(interface{ elsewhere() Source }); ok {
-		src = m.elsewhere()
-	}
-	r, err := src.Blob(ctx, l.a.Layers[l.layer], off, int64(len(b)))
+	r, err := elsewhere(l.a.src).Blob(ctx, l.a.Layers[l.layer], off, int64(len(b)))
 	if err != nil {
 		return err
 	}

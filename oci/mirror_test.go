@@ -339,6 +339,29 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
+// TestCarryPastWrongMirror moves a blob that the first mirror damages: what arrives is
+// right, and it counts once.
+func TestCarryPastWrongMirror(t *testing.T) {
+	b := randomThing(mediatypes.BlockLayer, 87, 100)
+	mirror, _ := watched(t, blobServer(b, func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+		_, _ = w.Write(make([]byte, 100))
+		return true
+	}))
+	server, _ := watched(t, blobServer(b, func(w http.ResponseWriter, r *http.Request, _ int) bool { return serveRange(w, r, b.raw, -1) }))
+	src := openMirrored(t, server.ref(t), readMirror(mirror.host), StoreOptions{})
+	to := parseRef(t, "oci:"+t.TempDir()+":v1")
+	target := openTarget(t, to)
+	defer target.Close()
+	bar := &phase{}
+	have, err := carry(t.Context(), src, target, b.Descriptor, nil, bar)
+	if ok, herr := target.Has(t.Context(), b.Descriptor); !ok || have != 0 || errors.Join(err, herr) != nil {
+		t.Errorf("%v, have %d, %v", ok, have, errors.Join(err, herr))
+	}
+	if bar.done != 100 {
+		t.Errorf("%d bytes were told of, want 100", bar.done)
+	}
+}
+
 // TestPullPastWrongMirror pulls from a mirror that damages every blob, the index
 // among them: the files are right.
 func TestPullPastWrongMirror(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -207,39 +205,6 @@ func fetchNode(ctx context.Context, src Source, dst Target, n *node, bar Bar) er
 		}
 		return err
 	}
-	return fetchBlob(ctx, src, dst, n.Descriptor, bar)
-}
-
-// fetchBlob brings the blob d from src to dst, going on where an earlier attempt
-// ended.
-func fetchBlob(ctx context.Context, src Source, dst Target, d ocispec.Descriptor, bar Bar) error {
-	w, have, err := dst.Receive(ctx, d, nil)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	bar.Skip(have)
-	r, err := src.Blob(ctx, d, have, -1)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	if _, err := io.CopyBuffer(addTo{w, bar}, r, *buf); err != nil {
-		return err
-	}
-	return w.Commit(ctx, d)
-}
-
-// addTo adds what is written to a bar.
-type addTo struct {
-	w   io.Writer
-	bar Bar
-}
-
-func (a addTo) Write(p []byte) (int, error) {
-	n, err := a.w.Write(p)
-	a.bar.Add(int64(n))
-	return n, err
+	_, err := carry(ctx, src, dst, n.Descriptor, nil, bar)
+	return err
 }

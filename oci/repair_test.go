@@ -132,6 +132,27 @@ func TestRepairQuarantines(t *testing.T) {
 	}
 }
 
+// TestRepairGoesOn mends a blob of which a part is there already: what is good of it
+// stays, and what is not is fetched again.
+func TestRepairGoesOn(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		dir, _, broken := twoModels(t)
+		from := filepath.Join(t.TempDir(), "other")
+		broken.publish(t, parseRef(t, "oci:"+from+":v2"))
+		b := broken.layers[0]
+		removeT(t, dir, blobPath(b.Digest))
+		writeFileT(t, filepath.Join(dir, partPath(b.Digest)), string(b.raw[:len(b.raw)/2]))
+		if damaged {
+			flipT(t, dir, partPath(b.Digest))
+		}
+		r, err := Repair(t.Context(), parseRef(t, "oci:"+from+":v2"), parseRef(t, "oci:"+dir), nil)
+		if err != nil || r.Err() != nil || r.Fetched != 1 {
+			t.Errorf("damaged %v: %+v, %v", damaged, r, err)
+		}
+		readsBack(t, parseRef(t, "oci:"+dir+":v2"), broken)
+	}
+}
+
 // TestRepairEverything loses all blobs but those of index.json's first level, so
 // that what is missing is found level by level.
 func TestRepairEverything(t *testing.T) {
