@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
 // This file writes referrers, for those who look for them as referrers.go does.
@@ -63,8 +65,11 @@ func (t *layoutTarget) attach(ctx context.Context, r referrer, raw []byte) (warn
 func (t *registryTarget) attach(ctx context.Context, r referrer, raw []byte) (warning string, err error) {
 	if r.tag != "" {
 		warning, err = t.attachTag(ctx, r, raw)
-	} else {
-		warning, err = t.attachSubject(ctx, r, raw)
+		return warning, fail("storing referrer", r.Digest.String(), err)
+	}
+	listed, err := t.put(ctx, r.Digest.String(), r.Descriptor, raw)
+	if listed {
+		warning = t.host() + " keeps no lists of referrers: signatures and the like are listed under tags of the form sha256-DIGEST"
 	}
 	return warning, fail("storing referrer", r.Digest.String(), err)
 }
@@ -79,21 +84,25 @@ func (t *registryTarget) attachTag(ctx context.Context, r referrer, raw []byte) 
 	case !errors.Is(err, ErrNotFound):
 		return "", err
 	}
-	_, err = t.putRaw(ctx, r.tag, r.MediaType, raw)
+	_, err = t.put(ctx, r.tag, r.Descriptor, raw)
 	return warning, err
 }
 
-// attachSubject stores r, and if the registry does not say that it understood
-// what r refers to, keeps the list of referrers in its place.
-func (t *registryTarget) attachSubject(ctx context.Context, r referrer, raw []byte) (warning string, err error) {
-	header, err := t.putRaw(ctx, r.Digest.String(), r.MediaType, raw)
-	if err != nil || header.Get("OCI-Subject") != "" {
-		return "", err
+// put stores the manifest d under a tag or its digest. If it names a subject and the
+// registry does not say that it understood, put keeps the list of referrers in its
+// place, and reports that.
+func (t *registryTarget) put(ctx context.Context, id string, d ocispec.Descriptor, raw []byte) (listed bool, err error) {
+	links, err := mediatypes.ParseLinks(raw, d)
+	if err != nil {
+		return false, refusal(err)
 	}
-	if err := t.listReferrer(ctx, r); err != nil {
-		return "", err
+	header, err := t.putRaw(ctx, id, d.MediaType, raw)
+	if err != nil || links.Subject == nil || header.Get("OCI-Subject") != "" {
+		return false, err
 	}
-	return t.host() + " keeps no lists of referrers: signatures and the like are listed under tags of the form sha256-DIGEST", nil
+	r := referrer{Descriptor: d, subject: *links.Subject}
+	r.ArtifactType, r.Annotations = links.Kind(), links.Annotations
+	return true, t.listReferrer(ctx, r)
 }
 
 // listTries is how often the list of referrers is written anew because another

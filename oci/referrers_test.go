@@ -263,6 +263,52 @@ func TestListReferrerRace(t *testing.T) {
 	}
 }
 
+// TestPutSubject stores and tags a manifest that refers to another: a registry that
+// keeps no lists of referrers gets the list, beside what is on it already.
+func TestPutSubject(t *testing.T) {
+	m := newModel(t, 249)
+	theirs := m.manifests[0]
+	signed := jsonThing(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/vnd.test.one",
+		Config: m.layers[0].Descriptor, Layers: []ocispec.Descriptor{}, Subject: &m.index.Descriptor, Annotations: map[string]string{"n": "1"},
+	})
+	for _, keeps := range []bool{false, true} {
+		host := startRegistryWith(t, func(w http.ResponseWriter, r *http.Request) bool {
+			if keeps && r.Method == http.MethodPut {
+				w.Header().Set("OCI-Subject", m.index.Digest.String())
+			}
+			return false
+		}, ggcr.WithReferrersSupport(keeps))
+		ref, list := parseRef(t, host+"/org/model:v1"), parseRef(t, host+"/org/model:"+fallbackTag(m.index.Digest))
+		m.publish(t, ref)
+		target := openTarget(t, ref)
+		defer target.Close()
+		if err := target.(*registryTarget).listReferrer(t.Context(), referrer{Descriptor: theirs.Descriptor, subject: m.index.Descriptor}); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, target, m.layers[0])
+		for range 2 {
+			err := target.PutManifest(t.Context(), signed.Descriptor, signed.raw)
+			if err := errors.Join(err, target.Publish(t.Context(), signed.Descriptor)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := openSource(t, list)
+		d, err := s.Resolve(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := s.Manifest(t.Context(), d)
+		got, lerr := listed(raw)
+		if errors.Join(err, lerr) != nil || got[0].Digest != theirs.Digest || (len(got) == 2) == keeps {
+			t.Fatalf("keeps lists: %v; the list: %v, %v", keeps, refs(got), errors.Join(err, lerr))
+		}
+		if !keeps && (got[1].Digest != signed.Digest || got[1].ArtifactType != "application/vnd.test.one" || got[1].Annotations["n"] != "1") {
+			t.Errorf("the list has %+v", got[1])
+		}
+	}
+}
+
 // TestAttachTag proves that a signature of cosign's that is replaced is spoken of.
 func TestAttachTag(t *testing.T) {
 	for _, to := range []string{places[0].where(t), places[3].where(t)} {

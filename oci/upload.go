@@ -12,10 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -188,7 +185,7 @@ func (t *registryTarget) spoolDir() (*os.Root, error) {
 func (t *registryTarget) PutManifest(ctx context.Context, d ocispec.Descriptor, raw []byte) error {
 	err := checkManifest(d, raw)
 	if err == nil {
-		err = t.put(ctx, t.repo.Digest(d.Digest.String()), d, raw)
+		_, err = t.put(ctx, d.Digest.String(), d, raw)
 	}
 	return fail("storing manifest", d.Digest.String(), err)
 }
@@ -210,25 +207,8 @@ func (t *registryTarget) publish(ctx context.Context, d ocispec.Descriptor) erro
 	if err := checkManifest(d, raw); err != nil || t.ref.tag == "" {
 		return err
 	}
-	return t.put(ctx, t.repo.Tag(t.ref.tag), d, raw)
-}
-
-// put sends a manifest under a tag or its digest.
-func (t *registryTarget) put(ctx context.Context, ref name.Reference, d ocispec.Descriptor, raw []byte) error {
-	return t.persist(ctx, func(ctx context.Context) error {
-		return remote.Put(ref, taggable{raw, types.MediaType(d.MediaType)}, t.remote(ctx)...)
-	})
-}
-
-// remote returns the options for go-containerregistry. The transport is
-// authenticated already, so it adds no retries of its own.
-func (t *registryTarget) remote(ctx context.Context) []remote.Option {
-	return []remote.Option{
-		remote.WithContext(ctx),
-		remote.WithTransport(t.auth),
-		// Its pauses do not end with the context: persist makes them.
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
-	}
+	_, err = t.put(ctx, t.ref.tag, d, raw)
+	return err
 }
 
 // persist repeats a write, which starts over each time, while that may help.
@@ -271,15 +251,6 @@ func worthRewrite(err error) bool {
 	}
 	return isTransient(err)
 }
-
-// taggable is a manifest as go-containerregistry takes it.
-type taggable struct {
-	raw       []byte
-	mediaType types.MediaType
-}
-
-func (t taggable) RawManifest() ([]byte, error)        { return t.raw, nil }
-func (t taggable) MediaType() (types.MediaType, error) { return t.mediaType, nil }
 
 // upload is a blob on its way into a registry.
 type upload struct {
