@@ -32,7 +32,7 @@ type endpoint struct {
 	opts StoreOptions
 	host hosts.Host
 	root string // of the host's API, where others have /v2
-	repo string // the repository at the host
+	over string // begins the names of repositories at the host
 
 	own, rest *tls.Config // of the host, and of where it sends its clients
 }
@@ -51,8 +51,7 @@ func endpoints(ref Reference, o *StoreOptions) ([]*endpoint, error) {
 		if e.host.Name == hubAlias {
 			e.host.Name = name.DefaultRegistry // as requests name it
 		}
-		e.root, e.repo = splitRoot(e.host.Path)
-		e.repo += ref.repo.RepositoryStr()
+		e.root, e.over = splitRoot(e.host.Path)
 		if e.own, e.rest, err = tlsConfigs(&opts, &e.host); err != nil {
 			return nil, err
 		}
@@ -122,13 +121,14 @@ func (e *endpoint) dial(ctx context.Context, scope string, wait patience) (*regi
 
 // open returns the registry without its authentication. It sends nothing.
 func (e *endpoint) open(wait patience) (*registry, error) {
-	r := &registry{ref: e.ref, ns: e.namespace(), opts: e.opts, wait: wait}
+	r := &registry{ref: e.ref, ns: e.namespace(), over: e.over, opts: e.opts, wait: wait}
+	r.plain = e.host.Scheme == "http" || e.host.Scheme == "" && (e.ref.plainHTTP || e.opts.PlainHTTP)
 	r.base, r.rest = e.transports()
-	reg, below, err := e.below(writes{&splitTransport{name: hostname(e.host.Name), own: r.base, rest: r.rest}}, wait)
+	reg, below, err := e.below(writes{&splitTransport{name: hostname(e.host.Name), own: r.base, rest: r.rest}}, r.plain, wait)
 	if err != nil {
 		return nil, err
 	}
-	r.repo = reg.Repo(e.repo)
+	r.repo = reg.Repo(e.over + e.ref.repo.RepositoryStr())
 	r.below = transport.NewUserAgent(throttled(below, e.opts.LimitRate), e.opts.UserAgent)
 	return r, nil
 }
@@ -157,12 +157,12 @@ func (e *endpoint) transports() (own, rest *http.Transport) {
 
 // below returns the host as a registry, and the transport below authentication.
 // A scheme in hosts.toml was written on purpose: nothing else is tried.
-func (e *endpoint) below(base http.RoundTripper, wait patience) (name.Registry, http.RoundTripper, error) {
+func (e *endpoint) below(base http.RoundTripper, plain bool, wait patience) (name.Registry, http.RoundTripper, error) {
 	t := &hostTransport{host: e.host, root: e.root, next: base}
 	if e.host.Scheme == "" {
-		return guardedRegistry(e.host.Name, e.ref.plainHTTP || e.opts.PlainHTTP, t, wait)
+		return guardedRegistry(e.host.Name, plain, t, wait)
 	}
-	t.next = &schemeGuard{next: base, plain: e.host.Scheme == "http"}
+	t.next = &schemeGuard{next: base, plain: plain}
 	reg, err := name.NewRegistry(e.host.Name, name.StrictValidation)
 	return reg, &retrier{next: t, patience: wait}, err
 }

@@ -31,10 +31,12 @@ var acceptManifests = strings.Join([]string{
 type registry struct {
 	ref  Reference       // what was asked for, which a mirror has under its own name
 	repo name.Repository // at the endpoint that is spoken to
+	over string          // begins the names of repositories at the endpoint
 	ns   string          // the registry that a mirror stands for, or ""
 	opts StoreOptions
 	wait patience
 
+	plain  bool // http is allowed, wherever it leads
 	base   *http.Transport
 	rest   *http.Transport     // to other hosts; may be base
 	below  http.RoundTripper   // without authentication

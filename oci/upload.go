@@ -45,8 +45,7 @@ func openRegistryTarget(ctx context.Context, ref Reference, o *StoreOptions, wai
 	if c := t.far.TLSClientConfig; c != nil { // a certificate is a credential, too
 		c.Certificates, c.GetClientCertificate = nil, nil
 	}
-	plain := ref.plainHTTP || r.opts.PlainHTTP
-	_, below, err := guardedRegistry(r.repo.RegistryStr(), plain, writes{t.far}, wait)
+	_, below, err := guardedRegistry(r.repo.RegistryStr(), r.plain, writes{t.far}, wait)
 	if err != nil {
 		return nil, err
 	}

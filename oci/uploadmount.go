@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"sync"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -50,19 +51,20 @@ func (t *registryTarget) mount(ctx context.Context, d ocispec.Descriptor, from R
 	if err := checkDescriptor(d); err != nil {
 		return false, err
 	}
-	repo := from.repo.RepositoryStr()
-	if !t.ref.sharesRegistry(from) || repo == t.repo.RepositoryStr() {
+	if !t.ref.sharesRegistry(from) || from.repo.RepositoryStr() == t.ref.repo.RepositoryStr() {
 		return false, nil
 	}
-	src := t.source(repo)
-	auth, err := src.open(ctx, t, from)
+	// As the endpoint names it.
+	repo := t.repo.Registry.Repo(t.over + from.repo.RepositoryStr())
+	src := t.source(repo.RepositoryStr())
+	auth, err := src.open(ctx, t, repo)
 	if auth == nil || err != nil {
 		return false, t.fault(err)
 	}
 	var a uploadAnswer
 	w := t.wire(auth)
 	at := t.uploads()
-	at.RawQuery = url.Values{"mount": {d.Digest.String()}, "from": {repo}}.Encode()
+	at.RawQuery = url.Values{"mount": {d.Digest.String()}, "from": {repo.RepositoryStr()}}.Encode()
 	err = t.repeat(ctx, func(ctx context.Context) (bool, error) {
 		var err error
 		a, err = w.do(ctx, uploadRequest{method: http.MethodPost, at: at, final: true}, http.StatusCreated, http.StatusAccepted)
@@ -100,11 +102,11 @@ func (t *registryTarget) source(repo string) *mountSource {
 // open authenticates for writing to the target and reading from, and returns nil
 // where that is refused. It is not done with the target's own credentials: those
 // would ask for both from then on, and be refused for both.
-func (s *mountSource) open(ctx context.Context, t *registryTarget, from Reference) (http.RoundTripper, error) {
+func (s *mountSource) open(ctx context.Context, t *registryTarget, from name.Repository) (http.RoundTripper, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.auth == nil && !s.refused {
-		scopes := []string{t.repo.Scope(transport.PushScope), from.repo.Scope(transport.PullScope)}
+		scopes := []string{t.repo.Scope(transport.PushScope), from.Scope(transport.PullScope)}
 		auth, err := transport.NewWithContext(ctx, t.repo.Registry, t.creds, t.below, scopes)
 		if err != nil && !isStatus(err) {
 			return nil, err

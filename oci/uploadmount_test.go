@@ -100,21 +100,28 @@ func TestMountDistrusts(t *testing.T) {
 }
 
 // TestMountScopes mounts from a registry with a token server: the token must be
-// for both repositories, and one that is refused spoils nothing.
+// for both repositories, and one that is refused spoils nothing. hosts.toml may say
+// that the names of repositories begin otherwise there.
 func TestMountScopes(t *testing.T) {
-	const push = "repository:org/model:push,pull"
+	for _, over := range []string{"", "up/stream/"} {
+		t.Run(over, func(t *testing.T) { testMountScopes(t, over) })
+	}
+}
+
+func testMountScopes(t *testing.T, over string) {
+	push := "repository:" + over + "org/model:push,pull"
 	b := randomThing(mediatypes.BlockLayer, 102, 1000)
 	d := newDepot(nil)
-	serve := mountScript(d, b, map[string]int{"org/base": 201, "org/secret": 201, "org/closed": 201})
+	serve := mountScript(d, b, map[string]int{over + "org/base": 201, over + "org/secret": 201, over + "org/closed": 201})
 	var s *stub
 	s = newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/token" {
 			scopes := strings.Fields(strings.Join(r.URL.Query()["scope"], " "))
-			if user, _, _ := r.BasicAuth(); user != "user" || slices.Contains(scopes, "repository:org/closed:pull") {
+			if user, _, _ := r.BasicAuth(); user != "user" || slices.Contains(scopes, "repository:"+over+"org/closed:pull") {
 				w.WriteHeader(http.StatusForbidden)
 				return true
 			}
-			scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == "repository:org/secret:pull" })
+			scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == "repository:"+over+"org/secret:pull" })
 			_, _ = fmt.Fprintf(w, `{"token":%q}`, strings.Join(scopes, "|"))
 			return true
 		}
@@ -133,7 +140,11 @@ func TestMountScopes(t *testing.T) {
 		}
 		return serve(w, r)
 	})
-	target, err := openRegistryTarget(t.Context(), s.ref(t), &StoreOptions{Keychain: secret{}}, hasty)
+	o := &StoreOptions{Keychain: secret{}}
+	if over != "" {
+		o.HostsDir = hostsDir(t, s.host, fmt.Sprintf("server = 'http://%s/v2/%s'\noverride_path = true", s.host, over))
+	}
+	target, err := openRegistryTarget(t.Context(), s.ref(t), o, hasty)
 	if err != nil {
 		t.Fatal(err)
 	}

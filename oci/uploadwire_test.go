@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -67,6 +68,44 @@ func TestSameOrigin(t *testing.T) {
 		b, _ := url.Parse(tt.b)
 		if sameOrigin(a, b) != tt.want {
 			t.Errorf("%s and %s: %v", tt.a, tt.b, !tt.want)
+		}
+	}
+}
+
+// TestUploadsToPlainHosts has a host that sends uploads to another over http: who
+// wrote into hosts.toml that it speaks http has allowed that, and nobody else.
+func TestUploadsToPlainHosts(t *testing.T) {
+	b := randomThing(mediatypes.BlockLayer, 111, 100)
+	var stored bytes.Buffer
+	storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(&stored, r.Body)
+		w.WriteHeader(http.StatusCreated)
+	}))
+	t.Cleanup(storage.Close)
+	d := newDepot(nil)
+	s := newStub(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost {
+			return d.serve(w, r)
+		}
+		w.Header().Set("Location", "http://storage.example/x")
+		w.WriteHeader(http.StatusAccepted)
+		return true
+	})
+	for _, file := range []string{"", "server = 'http://" + s.host + "'"} {
+		stored.Reset()
+		target, err := openRegistryTarget(t.Context(), s.ref(t), &StoreOptions{HostsDir: hostsDir(t, s.host, file)}, hasty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer target.Close()
+		far := target.(*registryTarget).far
+		far.Proxy = nil
+		far.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, storage.Listener.Addr().String())
+		}
+		err = store(t, target, b)
+		if file == "" && (!errors.Is(err, errPlainHTTP) || stored.Len() != 0) || file != "" && (err != nil || !bytes.Equal(stored.Bytes(), b.raw)) {
+			t.Errorf("%q: %d bytes arrived, %v", file, stored.Len(), err)
 		}
 	}
 }
