@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -126,7 +127,7 @@ func (r *aheadReader) Read(b []byte) (int, error) {
 			}
 		}
 		n, err := r.now.Read(b)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = r.now.Close()
 			r.now = nil
 			r.begin()
@@ -206,7 +207,7 @@ func (b *budget) fetch(ctx context.Context, p *part, open func() (io.ReadCloser,
 			switch {
 			case n == p.size:
 				err = io.EOF
-			case err == io.EOF:
+			case errors.Is(err, io.EOF):
 				err = io.ErrUnexpectedEOF
 			case err == nil:
 				err = ctx.Err()

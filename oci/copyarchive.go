@@ -103,7 +103,7 @@ func (c *copier) fillBlob(ctx context.Context, w *archiveWriter, r tarRange) err
 	m := &meter{bar: item}
 	for try := 0; ; try++ {
 		m.skip(have)
-		if err := transfer(ctx, c.src, d, have, &rangeWriter{w, r.off + have, h}, m); err != nil {
+		if err := transfer(ctx, c.src, d, have, &rangeWriter{w: w, off: r.off + have, hash: h}, m); err != nil {
 			return err
 		}
 		got := fmt.Sprintf("%s:%x", d.Digest.Algorithm(), h.Sum(nil))
@@ -121,16 +121,18 @@ func (c *copier) fillBlob(ctx context.Context, w *archiveWriter, r tarRange) err
 	}
 }
 
-// rangeWriter writes to an archive from off on.
+// rangeWriter writes to a file from off on, and hashes what it writes.
 type rangeWriter struct {
-	w    *archiveWriter
+	w    io.WriterAt
 	off  int64
 	hash hash.Hash
+	err  error // of the last write
 }
 
 func (r *rangeWriter) Write(p []byte) (int, error) {
-	n, err := r.w.WriteAt(p, r.off)
+	var n int
+	n, r.err = r.w.WriteAt(p, r.off)
 	r.off += int64(n)
 	r.hash.Write(p[:n])
-	return n, err
+	return n, r.err
 }

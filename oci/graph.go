@@ -134,7 +134,7 @@ func (n *node) read(f files) error {
 // expand reads manifest n and adds what it names. It returns the manifests among
 // that which were not read yet.
 func (g *graph) expand(f files, n *node) (todo []*node, err error) {
-	if n.err = n.read(f); n.err != nil {
+	if n.err = n.read(f); n.links == nil {
 		return nil, nil
 	}
 	manifests, parts := n.links.Manifests, n.links.Layers

@@ -142,14 +142,14 @@ func (p *puller) takeOver(ctx context.Context, root *os.Root, i int) error {
 	old, err := root.OpenFile(filepath.FromSlash(p.files[i].Path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		p.old[i].tensors = nil
-		return nil //nolint:nilerr // it is gone: its tensors are fetched
+		return nil // it is gone: its tensors are fetched
 	}
 	defer old.Close()
 	return p.with(i, 0, func(w *os.File) error {
 		var good []moved
 		for _, m := range p.old[i].tensors {
 			h := sha256.New()
-			to := &hashedCopy{w: w, at: m.Offset, hash: h}
+			to := &rangeWriter{w: w, off: m.Offset, hash: h}
 			if err := copyTo(ctx, to, old, m.from, m.Length, noProgress{}); err != nil {
 				if to.err != nil || ctx.Err() != nil {
 					return err
@@ -163,19 +163,4 @@ func (p *puller) takeOver(ctx context.Context, root *os.Root, i int) error {
 		p.old[i].tensors = good
 		return nil
 	})
-}
-
-// hashedCopy writes to a place in a file and hashes what it writes.
-type hashedCopy struct {
-	w    *os.File
-	at   int64
-	hash interface{ Write(p []byte) (int, error) }
-	err  error
-}
-
-func (c *hashedCopy) Write(b []byte) (n int, err error) {
-	c.hash.Write(b)
-	n, c.err = c.w.WriteAt(b, c.at)
-	c.at += int64(n)
-	return n, c.err
 }

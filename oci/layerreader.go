@@ -228,14 +228,5 @@ func (l *layerReader) end() error {
 	return nil
 }
 
-// overhead is the size of all that is not chunks: the prologue and the trailer.
-func (l *layerReader) overhead() int64 {
-	n := l.a.Layers[l.layer].Size
-	for i := range l.chunks {
-		n -= int64(l.chunks[i].Encoded)
-	}
-	return n
-}
-
 // drop ends the reading.
 func (l *layerReader) drop() { _ = l.r.Close() }

@@ -48,7 +48,7 @@ func Pull(ctx context.Context, ref Reference, dir string, o *PullOptions) (*Pull
 		p.files, err = a.choose(ctx, &o.Selection, opts.Warn)
 	}
 	if err == nil {
-		err = p.pull(ctx, dir, o.Selection.String())
+		err = p.pull(ctx, dir, o.String())
 	}
 	if err != nil {
 		return nil, a.fault("pulling", err)

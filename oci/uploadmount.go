@@ -55,7 +55,7 @@ func (t *registryTarget) mount(ctx context.Context, d ocispec.Descriptor, from R
 		return false, nil
 	}
 	// As the endpoint names it.
-	repo := t.repo.Registry.Repo(t.over + from.repo.RepositoryStr())
+	repo := t.repo.Repo(t.over + from.repo.RepositoryStr())
 	src := t.source(repo.RepositoryStr())
 	auth, err := src.open(ctx, t, repo)
 	if auth == nil || err != nil {
