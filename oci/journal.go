@@ -16,8 +16,8 @@ import (
 // the disk is seen when it is read back, so no note has to wait for the disk.
 //
 // A note is 24 bytes, little-endian: the layer and the chunk (4 bytes each), the
-// xxh3 of the chunk's bytes in the order in which they stand in the wanted files,
-// and the xxh3 of these 16 bytes. A note that was cut off is none.
+// xxh3 of the places in the wanted files where the chunk's bytes stand and of the
+// bytes there, and the xxh3 of these 16 bytes. A note that was cut off is none.
 type journal struct {
 	mu sync.Mutex
 	f  *os.File

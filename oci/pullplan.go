@@ -3,6 +3,7 @@ package oci
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"os"
 	"slices"
 
@@ -37,6 +38,18 @@ type scatter struct {
 	from, length int // in the chunk
 	file         int
 	offset       int64 // in the file
+}
+
+// sum adds b, which is what belongs there, and the place itself to h. Without the
+// place, a note of one part of a chunk would be good for another part that has
+// not been written yet: bytes that are all zeros look like a hole in a file.
+func (t *scatter) sum(h *xxh3.Hasher, b []byte) {
+	var at [24]byte
+	binary.LittleEndian.PutUint64(at[:], uint64(t.file))
+	binary.LittleEndian.PutUint64(at[8:], uint64(t.offset))
+	binary.LittleEndian.PutUint64(at[16:], uint64(t.length))
+	h.Write(at[:]) //nolint:errcheck // a hash takes everything
+	h.Write(b)     //nolint:errcheck // likewise
 }
 
 // plan lists what is needed of each layer.
@@ -104,7 +117,7 @@ func (p *puller) readBack(list []scatter) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		h.Write((*buf)[:t.length]) //nolint:errcheck // a hash takes everything
+		t.sum(&h, (*buf)[:t.length])
 	}
 	return h.Sum64(), nil
 }

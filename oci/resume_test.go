@@ -512,3 +512,42 @@ func TestWrongBytesOnce(t *testing.T) {
 		}
 	}
 }
+
+// A note is good for the place that it was made for: where another part of the same
+// chunk, all zeros, was written and its file renamed, the hole in a file that is
+// still missing is not taken for written.
+func TestNoteIsOfItsPlace(t *testing.T) {
+	zeros := weight("model.layers.0.attn.bias", "BF16", 256, 1)
+	clear(zeros.data)
+	files := modelFiles{
+		"model-00001-of-00002.safetensors": tensorFile(t, zeros),
+		"model-00002-of-00002.safetensors": tensorFile(t, weight("model.layers.0.norm.bias", "BF16", 256, 2)),
+	}
+	const first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+	dir := files.write(t)
+	ref, _ := pushLayout(t, dir, nil)
+	target := t.TempDir()
+	writeFileT(t, filepath.Join(target, second), string(files[second]))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if _, err := Pull(ctx, ref, target, &PullOptions{Options: Options{Progress: at("checking", cancel)}}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	work, err := filepath.Glob(filepath.Join(target, workPrefix+"*"))
+	if err != nil || len(work) != 1 {
+		t.Fatalf("%v, %v", work, err)
+	}
+	if err := os.Rename(filepath.Join(work[0], partName(0)), filepath.Join(target, first)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(target, first), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(target, second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pull(t.Context(), ref, target, nil); err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, dir, target)
+}
