@@ -56,13 +56,14 @@ func (t *scatter) sum(h *xxh3.Hasher, b []byte) {
 func (p *puller) plan() error {
 	places := p.places()
 	p.jobs = make([]*layerJob, len(places))
+	uses := 0
 	for i := range places {
 		chunks, err := p.a.Index.ChunkTable(i)
 		if err != nil {
 			return err
 		}
 		j := &layerJob{chunks: chunks, done: make([]bool, len(chunks))}
-		if j.scatters, err = cutPlaces(places[i], chunks); err != nil {
+		if j.scatters, err = cutPlaces(places[i], chunks, &uses); err != nil {
 			return err
 		}
 		p.jobs[i] = j
@@ -166,14 +167,13 @@ type place struct {
 }
 
 // cutPlaces cuts places in one layer to its chunks. The result has an entry for
-// each chunk.
-func cutPlaces(places []place, chunks []mediatypes.Chunk) ([][]scatter, error) {
+// each chunk. It adds to uses, of all layers, how many it lists.
+func cutPlaces(places []place, chunks []mediatypes.Chunk, uses *int) ([][]scatter, error) {
 	out := make([][]scatter, len(chunks))
-	uses := 0
 	for _, pl := range places {
 		at := pl.offset
 		for r := range runs(chunks, pl.Segment) {
-			if uses++; uses > maxUses {
+			if *uses++; *uses > maxUses {
 				return nil, errUses(pl.Layer)
 			}
 			out[r.chunk] = append(out[r.chunk], scatter{r.from, r.length, pl.file, at})
