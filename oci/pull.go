@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -103,6 +104,11 @@ func (p *puller) fetched() (n int64) {
 }
 
 func (p *puller) pull(ctx context.Context, dir, selection string) (err error) {
+	for i := range p.files {
+		if inWorkDir(p.files[i].Path) {
+			return corruptObject(strconv.Quote(p.files[i].Path), "directories named %s* belong to pulls themselves", workPrefix)
+		}
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fail("writing", dir, err)
 	}

@@ -2,8 +2,10 @@ package oci
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -13,6 +15,13 @@ import (
 // workPrefix starts the name of the directory, inside the target of a pull, in
 // which files are written until all are whole.
 const workPrefix = ".oras-bsm-"
+
+// inWorkDir reports whether a file lies in a directory that a pull would take for
+// one of its own, on a file system that ignores case, too.
+func inWorkDir(path string) bool {
+	parts := strings.Split(strings.ToLower(path), "/")
+	return slices.ContainsFunc(parts[:len(parts)-1], func(s string) bool { return strings.HasPrefix(s, workPrefix) })
+}
 
 // workDir is such a directory. Its owner holds a lock on it, so that what a
 // killed process left can be told from what another process is writing. It stays
@@ -24,7 +33,10 @@ type workDir struct {
 	lock   *os.File
 }
 
-var errBusy = errors.New("another pull of this model is writing there")
+var (
+	errBusy = errors.New("another pull of this model is writing there")
+	errGone = errors.New("it is a link, or was removed meanwhile")
+)
 
 // newWorkDir makes the work directory of that id in parent, or takes over one that
 // was left, and removes those of others.
@@ -35,32 +47,66 @@ func newWorkDir(parent *os.Root, id string) (*workDir, error) {
 	}
 	w := &workDir{parent: parent, name: workPrefix + id}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), workPrefix) || e.Name() == w.name && ours(e) {
+		info, err := e.Info()
+		if !strings.HasPrefix(e.Name(), workPrefix) || err != nil || e.Name() == w.name && ours(info) {
 			continue
 		}
 		if err := removeWorkDir(parent, e); err != nil {
 			return nil, err
 		}
 	}
-	if err := parent.Mkdir(w.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	if w.lock, err = lockDir(parent, w.name); errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, errBusy
-	} else if err != nil {
+	if w.lock, err = makeLocked(parent, w.name); err != nil {
 		return nil, err
 	}
 	if w.Root, err = parent.OpenRoot(w.name); err != nil {
-		_ = w.lock.Close()
-		return nil, err
+		return nil, errors.Join(err, w.lock.Close())
+	}
+	if err := w.check(); err != nil {
+		return nil, errors.Join(err, w.Close(), w.lock.Close())
 	}
 	return w, nil
 }
 
-// ours reports whether nobody else can have put anything into a directory.
-func ours(e fs.DirEntry) bool {
-	info, err := e.Info()
-	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+// makeLocked makes a directory if it is not there, and locks it.
+func makeLocked(parent *os.Root, name string) (lock *os.File, err error) {
+	for range 10 { // another pull may remove it before it is locked
+		if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		lock, err = lockDir(parent, name)
+		if !errors.Is(err, errGone) && !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = errBusy
+	}
+	if err != nil {
+		return nil, fmt.Errorf("work directory %s: %w", name, err)
+	}
+	return lock, nil
+}
+
+// check looks whether what was opened is what is locked, and nobody else's.
+func (w *workDir) check() error {
+	locked, err := w.lock.Stat()
+	if err != nil {
+		return err
+	}
+	opened, err := w.Stat(".")
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(locked, opened) || !ours(opened) {
+		return fmt.Errorf("work directory %s: others can write there: remove it", w.name)
+	}
+	return nil
+}
+
+// ours reports whether info is of a directory into which nobody else can have put
+// anything.
+func ours(info fs.FileInfo) bool {
+	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
 		return false
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
@@ -76,20 +122,43 @@ func removeWorkDir(parent *os.Root, e fs.DirEntry) error {
 	if err != nil {
 		return nil //nolint:nilerr // somebody is at work there, or it is another's
 	}
-	return errors.Join(parent.RemoveAll(e.Name()), lock.Close())
+	err = parent.RemoveAll(e.Name())
+	if errors.Is(err, fs.ErrPermission) {
+		err = nil // it is another's
+	}
+	return errors.Join(err, lock.Close())
 }
 
-// lockDir locks a directory, or fails if another process holds the lock.
+// lockDir locks a directory, or fails if another process holds the lock. While it is
+// held, nobody who asks for it first removes the directory.
 func lockDir(parent *os.Root, name string) (*os.File, error) {
-	d, err := parent.Open(name)
+	d, err := parent.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = stillNamed(parent, name, d)
+	}
+	if err != nil {
 		_ = d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// stillNamed reports whether d is what name names: between its opening and its lock
+// who held the lock may have removed it.
+func stillNamed(parent *os.Root, name string, d *os.File) error {
+	now, err := parent.Lstat(name)
+	if err != nil {
+		return err
+	}
+	locked, err := d.Stat()
+	if err == nil && !os.SameFile(now, locked) {
+		err = errGone
+	}
+	return err
 }
 
 // remove removes the directory with all that is in it.

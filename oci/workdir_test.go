@@ -4,7 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestWorkDirRemovesOnlyAbandonedOnes(t *testing.T) {
@@ -78,4 +82,66 @@ func TestWorkDirTakenOver(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What somebody planted under the name of a work directory is not gone on with, and
+// no pull hangs on it.
+func TestWorkDirPlanted(t *testing.T) {
+	for name, plant := range map[string]func(dir, name string) error{
+		"link": func(dir, name string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, "sub"), 0o700), os.Symlink("sub", name))
+		},
+		"dangling link": func(_, name string) error { return os.Symlink("none", name) },
+		"FIFO":          func(_, name string) error { return unix.Mkfifo(name, 0o600) },
+		"file":          func(_, name string) error { return os.WriteFile(name, nil, 0o600) },
+	} {
+		dir := t.TempDir()
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		if err := plant(dir, filepath.Join(dir, workPrefix+"A")); err != nil {
+			t.Fatal(err)
+		}
+		if w, err := newWorkDir(root, "A"); err == nil {
+			t.Errorf("%s: it is used", name)
+			w.keep()
+		}
+	}
+}
+
+// Many pulls of one model into one directory: each has the work directory for itself
+// or is told that it is busy, however often others remove it.
+func TestWorkDirRace(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var held atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 200 {
+				w, err := newWorkDir(root, "A")
+				if err != nil {
+					if !errors.Is(err, errBusy) {
+						t.Error(err)
+						return
+					}
+					continue
+				}
+				if n := held.Add(1); n != 1 {
+					t.Errorf("%d hold it", n)
+				}
+				if err := w.Mkdir("part", 0o700); err != nil {
+					t.Error(err)
+				}
+				held.Add(-1)
+				w.remove()
+			}
+		})
+	}
+	all.Wait()
 }
