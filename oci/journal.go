@@ -29,14 +29,15 @@ const (
 	noteSize    = 24
 )
 
-// openJournal opens the journal in a work directory, and returns the notes in it.
-func openJournal(dir *os.Root) (*journal, map[step]uint64, error) {
+// openJournal opens the journal in a work directory, and returns the first most notes
+// in it. It drops all others.
+func openJournal(dir *os.Root, most int) (*journal, map[step]uint64, error) {
 	f, err := dir.OpenFile(journalName, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
 	notes := map[step]uint64{}
-	r := bufio.NewReader(f)
+	r := bufio.NewReader(io.LimitReader(f, int64(most)*noteSize))
 	var size int64
 	for {
 		var b [noteSize]byte

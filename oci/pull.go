@@ -93,6 +93,14 @@ func (p *puller) size() (n int64) {
 	return n
 }
 
+// chunks is how many chunks the model has.
+func (p *puller) chunks() (n int) {
+	for i := range p.a.Index.Layers {
+		n += p.a.Index.Layers[i].Chunks
+	}
+	return n
+}
+
 // fetched is how many bytes of layers were fetched.
 func (p *puller) fetched() (n int64) {
 	for i, j := range p.jobs {
@@ -167,7 +175,7 @@ func (p *puller) leave(dir string, err error) {
 // missing.
 func (p *puller) prepare(ctx context.Context, root *os.Root, dir string) (err error) {
 	var notes map[step]uint64
-	if p.notes, notes, err = openJournal(p.tmp.Root); err != nil {
+	if p.notes, notes, err = openJournal(p.tmp.Root, 2*p.chunks()); err != nil { // some may be noted anew
 		return fail("writing", dir, err)
 	}
 	if err := p.checkRoom(dir); err != nil {

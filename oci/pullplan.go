@@ -77,7 +77,7 @@ func (p *puller) resume(ctx context.Context, notes map[step]uint64) error {
 	var todo []step
 	var total int64
 	for s := range notes {
-		if s.layer < len(p.jobs) && s.chunk < len(p.jobs[s.layer].chunks) && p.jobs[s.layer].needs(s.chunk) {
+		if uint(s.layer) < uint(len(p.jobs)) && uint(s.chunk) < uint(len(p.jobs[s.layer].chunks)) && p.jobs[s.layer].needs(s.chunk) {
 			todo = append(todo, s)
 			total += int64(p.jobs[s.layer].chunks[s.chunk].Decoded)
 		}

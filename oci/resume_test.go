@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"net/http"
 	"os"
 	"path"
@@ -69,7 +70,7 @@ func noted(t *testing.T, ref Reference, dir string) (notes map[step]uint64, enco
 		t.Fatal(err)
 	}
 	defer root.Close()
-	j, notes, err := openJournal(root)
+	j, notes, err := openJournal(root, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func TestJournalDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	j, _, err := openJournal(root)
+	j, _, err := openJournal(root, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestJournalDamage(t *testing.T) {
 			if err := root.WriteFile(journalName, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			j, notes, err := openJournal(root)
+			j, notes, err := openJournal(root, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,10 +231,42 @@ func TestJournalDamage(t *testing.T) {
 			if err := errors.Join(j.note(step{7, 14}, 7), j.close()); err != nil {
 				t.Fatal(err)
 			}
-			if _, notes, err = openJournal(root); err != nil || len(notes) != n/noteSize+1 {
+			if _, notes, err = openJournal(root, 100); err != nil || len(notes) != n/noteSize+1 {
 				t.Fatalf("%s at %d: then %d notes, %v", name, n, len(notes), err)
 			}
 		}
+	}
+}
+
+// A journal of any length takes no more memory than that of the model's chunks.
+func TestJournalBounded(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	j, _, err := openJournal(root, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := j.note(step{i, math.MaxInt32}, uint64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	j, notes, err := openJournal(root, 4)
+	if err != nil || len(notes) != 4 {
+		t.Errorf("%d notes, %v, want 4", len(notes), err)
+	}
+	if info, err := root.Stat(journalName); err != nil || info.Size() != 4*noteSize {
+		t.Errorf("%v, %v", info, err)
+	}
+	p := &puller{opts: (*Options)(nil).withDefaults()}
+	if err := errors.Join(p.resume(t.Context(), notes), j.close()); err != nil {
+		t.Error(err)
 	}
 }
 
