@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -54,46 +55,34 @@ func (p *puller) check(ctx context.Context) error {
 
 // publish gives the files their modes and, once they are on disk, their names.
 func (p *puller) publish(ctx context.Context, root *os.Root) error {
-	g, syncCtx := errgroup.WithContext(ctx)
-	g.SetLimit(p.opts.Jobs)
-	for i := range p.files {
-		f := &p.files[i]
-		if p.old[i].whole {
-			if err := setMode(root, filepath.FromSlash(f.Path), os.FileMode(f.Mode)); err != nil {
-				return fail("writing", f.Path, err)
-			}
-			continue
-		}
-		g.Go(func() error {
-			if err := syncCtx.Err(); err != nil {
-				return err
-			}
-			return p.with(i, 0, func(w *os.File) error {
-				return errors.Join(w.Chmod(os.FileMode(f.Mode)), w.Sync())
-			})
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := p.sync(ctx); err != nil {
 		return err
 	}
 	dirs := map[string]bool{}
 	for i := range p.files {
 		f := &p.files[i]
+		// Those of files that are whole, too: who renamed them may have been killed.
+		for dir := filepath.Dir(filepath.FromSlash(f.Path)); !dirs[dir]; dir = filepath.Dir(dir) {
+			dirs[dir] = true
+		}
 		if p.old[i].whole {
 			continue
 		}
 		if err := makeRoom(root, filepath.FromSlash(f.Path)); err != nil {
 			return fail("writing", f.Path, err)
 		}
-		dirs[filepath.Dir(filepath.FromSlash(f.Path))] = true
 	}
 	for i := range p.files {
+		f := &p.files[i]
+		name := filepath.FromSlash(f.Path)
 		if p.old[i].whole {
+			if err := setMode(root, name, os.FileMode(f.Mode)); err != nil {
+				return fail("writing", f.Path, err)
+			}
 			continue
 		}
-		path := p.files[i].Path
-		if err := root.Rename(filepath.Join(p.tmp.name, partName(i)), filepath.FromSlash(path)); err != nil {
-			return fail("writing", path, err)
+		if err := root.Rename(filepath.Join(p.tmp.name, partName(i)), name); err != nil {
+			return fail("writing", f.Path, err)
 		}
 	}
 	for dir := range dirs {
@@ -102,6 +91,38 @@ func (p *puller) publish(ctx context.Context, root *os.Root) error {
 		}
 	}
 	return nil
+}
+
+// sync gives the written files their modes and sees to it that they are on disk.
+func (p *puller) sync(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.opts.Jobs)
+	var failed atomic.Bool
+	for i := range p.files {
+		if p.old[i].whole {
+			continue
+		}
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return p.with(i, 0, func(w *os.File) error {
+				if err := w.Chmod(os.FileMode(p.files[i].Mode)); err != nil {
+					return err
+				}
+				err := w.Sync()
+				if err != nil {
+					failed.Store(true)
+				}
+				return err
+			})
+		})
+	}
+	err := g.Wait()
+	// A disk that failed once says that all is well the next time, and what it lost
+	// can be read until then from memory: nothing of it may be gone on with.
+	p.discard = p.discard || failed.Load()
+	return err
 }
 
 // setMode gives a file that stays the mode it is to have.

@@ -308,7 +308,8 @@ func (p *puller) layer(ctx context.Context, i int, bar Bar) error {
 		err = p.run(ctx, g, l, last, bar)
 	}
 	stopped := ctx.Err()
-	if err := cmp.Or(err, g.Wait(), stopped); err != nil {
+	// What a decoder found comes first: it is what ended the reading.
+	if err := cmp.Or(g.Wait(), err, stopped); err != nil {
 		return err
 	}
 	bar.Add(p.overhead(i))
