@@ -91,6 +91,8 @@ func (c *filesCheck) check(ctx context.Context, dir string, o *Options) error {
 
 // file compares one file.
 func (c *filesCheck) file(ctx context.Context, f *mediatypes.File, tensors []*mediatypes.Tensor, bar Bar) error {
+	part := &portion{bar, f.Size}
+	defer part.End()
 	fault := FileFault{Path: f.Path}
 	s, err := c.files.open(filepath.FromSlash(f.Path))
 	switch {
@@ -105,7 +107,7 @@ func (c *filesCheck) file(ctx context.Context, f *mediatypes.File, tensors []*me
 		return err
 	default:
 		defer s.Close()
-		if fault, err = c.compare(ctx, s, f, tensors, bar); err != nil {
+		if fault, err = c.compare(ctx, s, f, tensors, part); err != nil {
 			return fail("reading", f.Path, err)
 		}
 	}
@@ -138,7 +140,7 @@ func (c *filesCheck) compare(ctx context.Context, s section, f *mediatypes.File,
 			fault.Tensor = t.Name
 			return fault, nil
 		}
-		sum, err := sumRange(ctx, s, t.Offset, t.Length, noProgress{})
+		sum, err := sumRange(ctx, s, t.Offset, t.Length, bar)
 		if err != nil {
 			return fault, err
 		}

@@ -36,10 +36,12 @@ func (p *puller) compare(ctx context.Context, root *os.Root) error {
 	p.old = make([]inPlace, len(p.files))
 	var todo []int
 	var total int64
+	sizes := make([]int64, len(p.files))
 	for i := range p.files {
 		info, err := root.Lstat(filepath.FromSlash(p.files[i].Path))
 		if err == nil && info.Mode().IsRegular() {
 			todo = append(todo, i)
+			sizes[i] = info.Size()
 			total += info.Size()
 		}
 	}
@@ -52,7 +54,9 @@ func (p *puller) compare(ctx context.Context, root *os.Root) error {
 	g.SetLimit(p.opts.Jobs)
 	for _, i := range todo {
 		g.Go(func() error {
-			err := p.compareFile(ctx, root, i, bar)
+			part := &portion{bar, sizes[i]}
+			defer part.End()
+			err := p.compareFile(ctx, root, i, part)
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 				return nil // it will be replaced
 			}
@@ -84,7 +88,6 @@ func (p *puller) compareFile(ctx context.Context, root *os.Root, i int, bar Bar)
 			p.old[i].whole = true
 			return nil
 		}
-		bar = noProgress{} // these bytes were counted
 	}
 	for _, m := range matching(old, info.Size(), f) {
 		h := sha256.New()

@@ -72,6 +72,21 @@ func (noProgress) Add(int64)               {}
 func (noProgress) Skip(int64)              {}
 func (noProgress) End()                    {}
 
+// A portion is so many bytes of a bar, of one goroutine. What is not done of them when
+// it ends is skipped, and more than that is not counted.
+type portion struct {
+	Bar
+	left int64
+}
+
+func (p *portion) Add(n int64) {
+	n = min(n, p.left)
+	p.left -= n
+	p.Bar.Add(n)
+}
+
+func (p *portion) End() { p.Skip(p.left) }
+
 // withDefaults returns a copy of o in which everything is set.
 func (o *Options) withDefaults() *Options {
 	c := Options{}
