@@ -118,12 +118,19 @@ func (a *Artifact) reportTensors(ctx context.Context, r *Report) error {
 // fileStarts returns for each file where in it each of its segments starts.
 func fileStarts(x *mediatypes.Index) [][]int64 {
 	starts := make([][]int64, len(x.Files))
-	for i, f := range x.Files {
-		at := int64(0)
-		for _, s := range f.Segments {
-			starts[i] = append(starts[i], at)
-			at += s.Length
-		}
+	for i := range x.Files {
+		starts[i] = segmentStarts(&x.Files[i])
+	}
+	return starts
+}
+
+// segmentStarts returns where in a file each of its segments starts.
+func segmentStarts(f *mediatypes.File) []int64 {
+	starts := make([]int64, len(f.Segments))
+	at := int64(0)
+	for i, s := range f.Segments {
+		starts[i] = at
+		at += s.Length
 	}
 	return starts
 }

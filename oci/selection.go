@@ -119,6 +119,7 @@ func (a *Artifact) choose(ctx context.Context, s *Selection, warn func(string)) 
 		return nil, err
 	}
 	var list []wanted
+	heads := 0 // bytes that are held of all files
 	for i, tensors := range tensorsByFile(a.Index) {
 		f := a.Index.Files[i]
 		if s.file(f.Path) {
@@ -141,6 +142,9 @@ func (a *Artifact) choose(ctx context.Context, s *Selection, warn func(string)) 
 			w, err := a.cut(ctx, i, some, tensors[0].Offset)
 			if err != nil {
 				return nil, err
+			}
+			if heads += len(w.head); heads > maxHead {
+				return nil, corruptObject(strconv.Quote(f.Path), "with it the headers of the files that are cut have more than %d bytes", maxHead)
 			}
 			list = append(list, *w)
 		}
@@ -171,7 +175,7 @@ func (a *Artifact) cut(ctx context.Context, i int, some []*mediatypes.Tensor, he
 	if h, err = safetensors.WriteHeader(&head, list, h.Metadata); err != nil {
 		return nil, corruptObject(strconv.Quote(f.Path), "its tensors: %v", err)
 	}
-	starts := fileStarts(a.Index)[i]
+	starts := segmentStarts(&f)
 	w := &wanted{File: f, head: head.Bytes()}
 	w.SHA256, w.Segments, w.Size = "", nil, h.Size
 	for _, t := range some {
@@ -185,7 +189,7 @@ func (a *Artifact) cut(ctx context.Context, i int, some []*mediatypes.Tensor, he
 }
 
 // maxHead bounds what is read of a file into memory: the largest header of a
-// safetensors file.
+// safetensors file. All headers that a pull writes together have no more.
 const maxHead = 100_000_000 + 8
 
 // readFile returns the first n bytes of file i.
@@ -195,7 +199,7 @@ func (a *Artifact) readFile(ctx context.Context, i int, n int64) ([]byte, error)
 		return nil, corruptObject(strconv.Quote(f.Path), "a header of %d bytes", n)
 	}
 	var out []byte
-	for _, s := range cutSegments(f.Segments, fileStarts(a.Index)[i], 0, n) {
+	for _, s := range cutSegments(f.Segments, segmentStarts(&f), 0, n) {
 		b, err := a.readSegment(ctx, s)
 		if err != nil {
 			return nil, err
