@@ -203,7 +203,7 @@ func (l *layerReader) end() error {
 		return nil
 	}
 	l.ended = true
-	defer l.r.Close()
+	defer l.drop()
 	end := l.prologue.Size
 	want := make([]codec.Chunk, len(l.chunks))
 	for i, c := range l.chunks {
@@ -228,5 +228,18 @@ func (l *layerReader) end() error {
 	return nil
 }
 
-// drop ends the reading.
-func (l *layerReader) drop() { _ = l.r.Close() }
+// drop ends the reading, for which wake begins anew.
+func (l *layerReader) drop() {
+	if l.r != nil {
+		_ = l.r.Close()
+	}
+	l.r, l.buf = nil, nil
+}
+
+// wake goes on after a drop that was not the last, with the next chunk.
+func (l *layerReader) wake(ctx context.Context) error {
+	if l.r != nil || l.next == len(l.chunks) {
+		return nil
+	}
+	return l.open(ctx, l.chunks[l.next].Offset, -1)
+}

@@ -91,6 +91,7 @@ type verifier struct {
 	opts    *Options
 	ctx     context.Context // of the readers: they outlive the stages of inOrder
 	readers []*layerReader
+	awake   []*layerReader // those that are open, the one that was used last at the end
 	uses    []use
 
 	left    map[step]int    // uses to come, of every chunk that has any
@@ -110,6 +111,10 @@ func newVerifier(a *Artifact, o *Options) *verifier {
 // maxHeld bounds the decoded chunks that are kept for later use. What does not
 // fit is read again.
 const maxHeld = 64 << 20
+
+// maxAwake bounds the layers that are read at once, where the tensors of many take
+// turns in a file: each takes a connection, and up to 4 MB of what came over it.
+const maxAwake = 32
 
 func (v *verifier) verify(ctx context.Context) error {
 	v.ctx = ctx
@@ -218,10 +223,25 @@ func (v *verifier) reader(i int) (*layerReader, error) {
 	return v.readers[i], nil
 }
 
+// wake sees to it that l is open, and that not too many others are.
+func (v *verifier) wake(l *layerReader) error {
+	if i := slices.Index(v.awake, l); i >= 0 {
+		v.awake = slices.Delete(v.awake, i, i+1)
+	} else if len(v.awake) == maxAwake {
+		v.awake[0].drop()
+		v.awake = slices.Delete(v.awake, 0, 1)
+	}
+	v.awake = append(v.awake, l)
+	return l.wake(v.ctx)
+}
+
 // advance reads the layer up to and with chunk n, which is left in buf, and
 // decodes the chunks that no file uses. After the last chunk it checks the layer
 // as a whole.
 func (v *verifier) advance(ctx context.Context, l *layerReader, n int, buf *[]byte) (err error) {
+	if err := v.wake(l); err != nil {
+		return err
+	}
 	out := buffers.Get().(*[]byte)
 	defer buffers.Put(out)
 	for l.next <= n {
