@@ -70,6 +70,9 @@ type blobReader struct {
 	err      error // sticky
 }
 
+// unranged reports whether the registry sends the whole blob for a range of it.
+func (b *blobReader) unranged() bool { return b.whole }
+
 // Read returns bytes of the range and never more. An error names the offset.
 func (b *blobReader) Read(p []byte) (int, error) {
 	switch {

@@ -30,6 +30,7 @@ type layerReader struct {
 	ctx   context.Context // of r
 	r     io.ReadCloser
 	buf   *bufio.Reader
+	until int64     // where what r reads ends
 	next  int       // chunk
 	hash  hash.Hash // of all bytes, or nil
 	ended bool      // end was called
@@ -73,14 +74,26 @@ func (l *layerReader) open(ctx context.Context, off, n int64) error {
 		return l.a.layerFault("reading", l.layer, off, err)
 	}
 	l.ctx, l.r, l.buf = ctx, r, bufio.NewReaderSize(r, 256<<10)
+	if l.until = off + n; n < 0 {
+		l.until = l.a.Layers[l.layer].Size
+	}
 	return nil
 }
 
-// jump leaves out what comes next: the chunks [first, last) are read now.
-func (l *layerReader) jump(ctx context.Context, first, last int) error {
-	l.drop()
-	off := l.chunks[first].Offset
+// jump leaves out what comes next: the chunks [first, last) are read now, and others
+// before the chunk end later. A store that knows no ranges sends all that is before
+// them each time, so there all up to end is asked for at once.
+func (l *layerReader) jump(ctx context.Context, first, last, end int) error {
+	at, off := l.chunks[l.next].Offset, l.chunks[first].Offset
 	l.next = first
+	if off < l.until {
+		_, err := io.CopyN(io.Discard, l.buf, off-at)
+		return l.a.layerFault("reading", l.layer, at, short(err))
+	}
+	if r, ok := l.r.(interface{ unranged() bool }); ok && r.unranged() {
+		last = end
+	}
+	l.drop()
 	return l.open(ctx, off, l.chunks[last-1].Offset+int64(l.chunks[last-1].Encoded)-off)
 }
 

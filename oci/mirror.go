@@ -295,6 +295,12 @@ func (r *mirrorReader) next() error {
 	return r.faults.err()
 }
 
+// unranged reports whether the mirror sends the whole blob for a range of it.
+func (r *mirrorReader) unranged() bool {
+	u, ok := r.body.(interface{ unranged() bool })
+	return ok && u.unranged()
+}
+
 // Read implements io.Reader. An error names the offset.
 func (r *mirrorReader) Read(p []byte) (int, error) {
 	for {

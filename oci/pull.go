@@ -301,7 +301,7 @@ func (p *puller) layer(ctx context.Context, i int, bar Bar) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for ; err == nil && first < last; first, last = j.run(last) {
 		if first != l.next {
-			if err = l.jump(ctx, first, last); err != nil {
+			if err = l.jump(ctx, first, last, j.end()); err != nil {
 				break
 			}
 		}

@@ -183,6 +183,15 @@ func cutPlaces(places []place, chunks []mediatypes.Chunk, uses *int) ([][]scatte
 	return out, nil
 }
 
+// end is the chunk after the last that is needed.
+func (j *layerJob) end() int {
+	n := len(j.chunks)
+	for n > 0 && !j.needs(n-1) {
+		n--
+	}
+	return n
+}
+
 // run returns the next run of chunks that are needed, from chunk n on. It is empty
 // after the last.
 func (j *layerJob) run(n int) (first, last int) {
