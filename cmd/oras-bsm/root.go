@@ -72,13 +72,23 @@ gets the same bytes back.`,
 	f.Var(&a.limitRate, "limit-rate", "move at most this `SIZE` of blobs a second in each direction, such as 50MB")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress")
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document, and progress and errors as JSON lines")
-	root.AddCommand(newPush(a), newPull(a), newInspect(a), newVerify(a), newBench(a),
-		newCopy(a), newSave(a), newLoad(a),
-		newServe(a), newList(a), newTag(a), newDiff(a), newGC(a), newCheck(a), newRepair(a),
-		newLogin(a), newLogout(a), newVersion(a))
+	group(root, "Models:", newPush(a), newPull(a), newInspect(a), newVerify(a), newDiff(a), newBench(a))
+	group(root, "Stores:", newCopy(a), newSave(a), newLoad(a), newServe(a), newList(a), newTag(a),
+		newCheck(a), newRepair(a), newGC(a))
+	group(root, "Registries:", newLogin(a), newLogout(a))
+	root.AddCommand(newVersion(a))
 	root.AddCommand(topics()...)
 	strictHelp(root)
 	return root
+}
+
+// group adds commands under a title of their own.
+func group(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // knownCommand refuses arguments of the root, which are commands misspelt.
