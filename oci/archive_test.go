@@ -195,6 +195,7 @@ func hostileArchives(t testing.TB) map[string][]byte {
 }
 
 func TestReadArchiveRefuses(t *testing.T) {
+	t.Parallel()
 	want := map[string]string{"sparse": "sparse", "cut": "cut off", "gzip": "gunzip", "zstd": "unzstd", "docker-archive": "skopeo"}
 	for name, raw := range hostileArchives(t) {
 		spans, err := readArchive(bytes.NewReader(raw), int64(len(raw)))

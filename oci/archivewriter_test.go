@@ -61,6 +61,7 @@ func TestArchiveSameBytes(t *testing.T) {
 // entries. The parts joined are the archive, they are read as such, and each is
 // written again where it is lost, from what is there of the others.
 func TestSplitAtEntries(t *testing.T) {
+	t.Parallel()
 	c := newImage(t, 221)
 	want := saved(t, c)
 	spans, err := readArchive(bytes.NewReader(want), int64(len(want)))
@@ -134,6 +135,7 @@ func TestPartNames(t *testing.T) {
 
 // TestOpenPartsRefuses damages a split archive: the error names the part.
 func TestOpenPartsRefuses(t *testing.T) {
+	t.Parallel()
 	c := newImage(t, 222)
 	for _, tt := range []struct {
 		name  string
@@ -235,6 +237,7 @@ func flipAt(name string, at int) error {
 // TestSaveMendsArchive saves over a damaged archive of the same artifact, and over
 // one of another: both are replaced when the new one is whole.
 func TestSaveMendsArchive(t *testing.T) {
+	t.Parallel()
 	c := newImage(t, 224)
 	want := saved(t, c)
 	for at := 0; at < len(want); at += 100 {

@@ -47,7 +47,10 @@ type BenchResult struct {
 // Every chunk that it decodes is compared with its source; if they differ the
 // error is ErrCorrupt.
 func Bench(ctx context.Context, path string, o *BenchOptions) ([]BenchResult, error) {
-	o = o.withDefaults()
+	return thorough.bench(ctx, path, o.withDefaults())
+}
+
+func (p pace) bench(ctx context.Context, path string, o *BenchOptions) ([]BenchResult, error) {
 	ins, closeAll, err := benchInputs(path, o.Warn)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,7 @@ func Bench(ctx context.Context, path string, o *BenchOptions) ([]BenchResult, er
 	if total == 0 {
 		return nil, fail("measuring", path, errors.New("it holds no bytes"))
 	}
-	b, err := newBench(o.Jobs, samples)
+	b, err := newBench(p, o.Jobs, samples)
 	if err != nil {
 		return nil, fail("measuring", path, err)
 	}

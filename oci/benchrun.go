@@ -15,14 +15,21 @@ import (
 	"github.com/oras-bsm/oras-bsm/codec"
 )
 
-// memcpySize is how much is copied to measure memcpy: more than caches hold.
-const memcpySize = 256 << 20
+// A pace says how much is done to measure a speed.
+type pace struct {
+	rounds int // at most
+	copied int // bytes, to measure memcpy
+}
+
+// thorough copies more than caches hold.
+var thorough = pace{rounds: 7, copied: 256 << 20}
 
 // bench is the memory of one run, outside the heap: it is large, in huge pages
 // where there are any, and touched before it is measured.
 type bench struct {
+	pace
 	jobs     int
-	src, dst []byte // at least memcpySize; src holds a sample, and that encoded
+	src, dst []byte // at least pace.copied; src holds a sample, and that encoded
 
 	length int64 // of the current sample
 	chunks []*benchChunk
@@ -45,13 +52,13 @@ type benchLayer struct {
 }
 
 // newBench returns a bench for any of the samples.
-func newBench(jobs int, samples []*sample) (_ *bench, err error) {
-	decoded, both := int64(memcpySize), int64(memcpySize)
+func newBench(p pace, jobs int, samples []*sample) (_ *bench, err error) {
+	decoded, both := int64(p.copied), int64(p.copied)
 	for _, s := range samples {
 		decoded = max(decoded, s.length)
 		both = max(both, 2*s.length+int64(s.chunks*codec.HeaderSize)) // no chunk grows by more
 	}
-	b := &bench{jobs: jobs}
+	b := &bench{pace: p, jobs: jobs}
 	b.src, err = newArea(both)
 	if err == nil {
 		b.dst, err = newArea(decoded)
@@ -103,7 +110,6 @@ func (b *bench) load(ctx context.Context, s *sample) error {
 // Rounds of a measurement: at least few, unless that takes very long.
 const (
 	fewRounds  = 3
-	manyRounds = 7
 	enoughTime = 2 * time.Second
 	tooLong    = 10 * time.Second
 )
@@ -118,7 +124,7 @@ func (b *bench) measure(ctx context.Context, level codec.Level, impl string) (r 
 	}
 	var encode, decode, plain, past []float64
 	start := time.Now()
-	for n := 0; n < manyRounds; n++ {
+	for n := 0; n < b.rounds; n++ {
 		if spent := time.Since(start); n > 0 && spent > tooLong || n >= fewRounds && spent > enoughTime {
 			break
 		}
@@ -221,10 +227,10 @@ func (c *benchChunk) lossy(err error) error {
 	return c.fail(fmt.Errorf("%w: %w: %w", ErrCorrupt, errLossy, err))
 }
 
-// memcpy measures a copy of memcpySize bytes.
+// memcpy measures a copy of pace.copied bytes.
 func (b *bench) memcpy(f func(dst, src []byte)) float64 {
 	start := time.Now()
-	part := memcpySize / b.jobs
+	part := b.copied / b.jobs
 	var g sync.WaitGroup
 	for i := 1; i < b.jobs; i++ {
 		g.Go(func() { f(b.dst[i*part:(i+1)*part], b.src[i*part:(i+1)*part]) })

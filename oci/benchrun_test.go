@@ -59,15 +59,19 @@ func pushedSizes(t *testing.T, dir string, level codec.Level) map[string]chunkSi
 	return sizes
 }
 
+// brief measures what is not looked at.
+var brief = pace{rounds: 2, copied: 1 << 20}
+
 // TestBenchMeasuresWhatPushStores proves that the chunks are those of a push.
 func TestBenchMeasuresWhatPushStores(t *testing.T) {
+	t.Parallel()
 	dir := untied(t)
 	for _, o := range []BenchOptions{
 		{Levels: []codec.Level{codec.Default}, Impls: codec.Implementations()},
 		{Levels: []codec.Level{codec.Max}, Impls: []string{"go"}, Jobs: 3},
 	} {
 		want := pushedSizes(t, dir, o.Levels[0])
-		list, err := Bench(t.Context(), dir, &o)
+		list, err := brief.bench(t.Context(), dir, o.withDefaults())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +95,8 @@ func TestBenchOfOneFile(t *testing.T) {
 		"model.safetensors": {"bytes", "BF16", "F32"},
 		"onnx/model.bin":    {"bytes"},
 	} {
-		list, err := Bench(t.Context(), filepath.Join(dir, name), &BenchOptions{Levels: []codec.Level{codec.Default}})
+		o := &BenchOptions{Levels: []codec.Level{codec.Default}}
+		list, err := brief.bench(t.Context(), filepath.Join(dir, name), o.withDefaults())
 		var got []string
 		for _, r := range list {
 			got = append(got, r.Dtype)
@@ -117,10 +122,11 @@ func TestBenchRefuses(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Bench(ctx, untied(t), nil); !errors.Is(err, context.Canceled) {
+	if _, err := brief.bench(ctx, untied(t), (*BenchOptions)(nil).withDefaults()); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: error %v", err)
 	}
-	if _, err := Bench(t.Context(), untied(t), &BenchOptions{Impls: []string{"abacus"}}); err == nil {
+	abacus := &BenchOptions{Impls: []string{"abacus"}}
+	if _, err := brief.bench(t.Context(), untied(t), abacus.withDefaults()); err == nil {
 		t.Error("an unknown implementation was measured")
 	}
 }
@@ -139,7 +145,7 @@ func TestBenchFindsWrongBytes(t *testing.T) {
 	}
 	defer done()
 	samples := takeSamples(plan(ins), DefaultSample)
-	b, err := newBench(1, samples)
+	b, err := newBench(brief, 1, samples)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,6 +138,7 @@ func TestGCBesidePushes(t *testing.T) {
 // TestGCCutShort cancels a collection after every number of removals. All tags stay
 // whole, and no manifest stays without its parts.
 func TestGCCutShort(t *testing.T) {
+	t.Parallel()
 	for n := range 14 {
 		dir, _ := garbage(t)
 		root, err := os.OpenRoot(dir)
@@ -191,6 +192,7 @@ func TestGCCutShort(t *testing.T) {
 // TestGCRefuses proves that nothing is removed where what is in use is not known,
 // or must not be followed.
 func TestGCRefuses(t *testing.T) {
+	t.Parallel()
 	m := newModel(t, 301)
 	for name, tt := range map[string]struct {
 		spoil func(t *testing.T, dir string)

@@ -21,6 +21,7 @@ type hostile struct {
 // Whatever an artifact says, the error names what is wrong, nothing is written
 // outside the target, and the target stays as it was.
 func TestHostileArtifacts(t *testing.T) {
+	t.Parallel()
 	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
 	for group, list := range map[string][]hostile{"layers": hostileLayers, "index": hostileIndexes, "manifests": hostileManifests} {
 		for _, tt := range list {

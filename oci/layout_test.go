@@ -205,6 +205,7 @@ func TestLayoutRefusesOtherDirectory(t *testing.T) {
 
 // TestLayoutHostile damages a layout in one way each.
 func TestLayoutHostile(t *testing.T) {
+	t.Parallel()
 	outside := filepath.Join(t.TempDir(), "secret")
 	m := newModel(t, 26)
 	layer := m.layers[0]

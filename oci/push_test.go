@@ -67,6 +67,7 @@ func TestShared(t *testing.T) {
 }
 
 func TestDeterminism(t *testing.T) {
+	t.Parallel()
 	files := smallModel(t)
 	maps.Copy(files, roundTrips(t)["shards"])
 	dir := files.write(t)

@@ -340,6 +340,7 @@ func TestAttachTag(t *testing.T) {
 // TestCopyDoubtfulReferrers lists referrers that are none: they are left out, and the
 // user is told; and too many, or too deep: that is an error.
 func TestCopyDoubtfulReferrers(t *testing.T) {
+	t.Parallel()
 	c, m := newCargo(t, 245)
 	missing := newThing(ocispec.MediaTypeImageManifest, []byte("missing"))
 	stranger := c.attach(t, m.layers[0], "stranger", "")

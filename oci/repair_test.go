@@ -62,6 +62,7 @@ func twoModels(t *testing.T) (dir string, whole, broken model) {
 // TestCheckFindsAndRepairMends proves for every kind of damage that check names the
 // blob and the tag that needs it, and that repair brings it back, from wherever.
 func TestCheckFindsAndRepairMends(t *testing.T) {
+	t.Parallel()
 	for _, tt := range damages() {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, whole, broken := twoModels(t)

@@ -158,6 +158,7 @@ func TestRoundTrip(t *testing.T) {
 
 // Layers so small that a block spans several, with tensors cut by their borders.
 func TestSmallLayers(t *testing.T) {
+	t.Parallel()
 	block := append(blockTensors("model.layers", 0, 5), weight("model.layers.0.big", "BF16", 3<<20, 6))
 	for i := range 60 { // small tensors that fill more than one chunk
 		block = append(block, weight(fmt.Sprintf("model.layers.0.small%d", i), "BF16", 60_000, uint64(i)))
@@ -190,6 +191,7 @@ func TestSmallLayers(t *testing.T) {
 
 // A model as the generator of the end-to-end tests makes it.
 func TestGeneratedModel(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := weightgen.Generate(dir, weightgen.Options{Size: 8 << 20, Shards: 3, Layers: 4, Tied: true}); err != nil {
 		t.Fatal(err)

@@ -99,6 +99,7 @@ func TestBadSafetensors(t *testing.T) {
 
 // A sparse file with a header length over the limit costs no memory.
 func TestSparseSafetensors(t *testing.T) {
+	t.Parallel()
 	dir := modelFiles{"model.safetensors": binary.LittleEndian.AppendUint64(nil, 100_000_001)}.write(t)
 	if err := os.Truncate(filepath.Join(dir, "model.safetensors"), 64<<20); err != nil {
 		t.Fatal(err)

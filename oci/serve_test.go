@@ -340,34 +340,41 @@ func TestServeStops(t *testing.T) {
 	m.publish(t, parseRef(t, "oci:"+dir+":v1"))
 	writeFileT(t, filepath.Join(dir, blobPath(big.Digest)), string(big.raw))
 	cert, key := certificate(t)
-	for _, o := range []ServeOptions{{}, {CertFile: cert, KeyFile: key}} {
-		ctx, cancel := context.WithCancel(t.Context())
-		started, done := make(chan ServeResult, 1), make(chan error, 1)
-		o.Listen = "127.0.0.1:0"
-		o.Started = func(r ServeResult) { started <- r }
-		go func() { done <- Serve(ctx, parseRef(t, "oci:"+dir), &o) }()
-		r := <-started
-		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-		resp, err := (&http.Client{Transport: tr}).Get(r.URL + "/v2/a/blobs/" + big.Digest.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(resp.Body, make([]byte, 1000)); err != nil {
-			t.Fatal(err)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("%s: %v", r.URL, err)
-		}
-		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
-			t.Error("the answer was cut off and looks whole")
-		}
+	for name, o := range map[string]ServeOptions{"http": {}, "https": {CertFile: cert, KeyFile: key}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each waits for a client
+			serveStops(t, dir, big, &o)
+		})
+	}
+}
+
+func serveStops(t *testing.T, dir string, big thing, o *ServeOptions) {
+	ctx, cancel := context.WithCancel(t.Context())
+	started, done := make(chan ServeResult, 1), make(chan error, 1)
+	o.Listen = "127.0.0.1:0"
+	o.Started = func(r ServeResult) { started <- r }
+	go func() { done <- Serve(ctx, parseRef(t, "oci:"+dir), o) }()
+	r := <-started
+	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	resp, err := (&http.Client{Transport: tr}).Get(r.URL + "/v2/a/blobs/" + big.Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("%s: %v", r.URL, err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Error("the answer was cut off and looks whole")
+	}
+	resp.Body.Close()
+	tr.CloseIdleConnections()
+	if resp, err := http.Get(r.URL); err == nil {
 		resp.Body.Close()
-		tr.CloseIdleConnections()
-		if resp, err := http.Get(r.URL); err == nil {
-			resp.Body.Close()
-			t.Errorf("%s still answers", r.URL)
-		}
+		t.Errorf("%s still answers", r.URL)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 // Every flipped bit of a layout is found by verify, and pull gives the right
 // files or an error that names the layer.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	dir := forgedModel(t).write(t)
 	ref, _ := pushLayout(t, dir, nil)
 	a := openArtifact(t, ref)
@@ -108,6 +109,7 @@ func TestFlippedDocuments(t *testing.T) {
 // Files use chunks several times, across files and backwards: chunks that files
 // share are decoded once or read again.
 func TestVerifySharedChunks(t *testing.T) {
+	t.Parallel()
 	a := weight("a", "BF16", 3<<20, 1)
 	b := weight("b", "BF16", 70_000, 2)
 	small := weight("small", "BF16", 300, 3)
@@ -145,6 +147,7 @@ func TestVerifySharedChunks(t *testing.T) {
 // What no file uses is checked as well: whole layers, without chunks too, and
 // chunks before, between and after those of files.
 func TestVerifyUnused(t *testing.T) {
+	t.Parallel()
 	ref, _ := pushLayout(t, forgedModel(t).write(t), nil)
 	used := []byte("used")
 	chunk := func(b []byte) []byte {

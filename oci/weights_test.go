@@ -15,6 +15,7 @@ const weightsDir = "../../shared/weights"
 // TestWeights measures the codec on real weights: encoded over decoded size of
 // all tensors of a dtype, at most what is in the table.
 func TestWeights(t *testing.T) {
+	t.Parallel()
 	if testing.Short() || raceEnabled {
 		t.Skip("real weights take a while")
 	}
