@@ -83,11 +83,7 @@ func checkStore(ctx context.Context, ref Reference, o *Options, part Subset) (*C
 		return nil, err
 	}
 	defer f.Close()
-	entries, err := readEntries(f)
-	if err != nil {
-		return nil, err
-	}
-	g, err := readGraph(ctx, f, entries)
+	g, err := readStore(ctx, f)
 	if err != nil {
 		return nil, err
 	}

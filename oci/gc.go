@@ -131,11 +131,7 @@ func lockWriters(root *os.Root) (*flock.Flock, error) {
 
 // readInUse reads the graph of what is in use. It must know all of it.
 func readInUse(ctx context.Context, f files) (*graph, error) {
-	entries, err := readEntries(f)
-	if err != nil {
-		return nil, err
-	}
-	g, err := readGraph(ctx, f, entries)
+	g, err := readStore(ctx, f)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ var errUnknownType = errors.New("not a kind of manifest that this release knows"
 // Unlike reachable it goes on where something is missing or damaged: it serves
 // those who look for that, and takes foreign images as well as models.
 type graph struct {
+	entries []ocispec.Descriptor
 	nodes map[digest.Digest]*node
 	order []*node // entries first, then what they name, level by level
 }
@@ -49,10 +50,19 @@ func mayName(mediaType string) bool {
 	return isManifest(mediaType) || mediaType == "" || strings.Contains(mediaType, "manifest") || strings.HasSuffix(mediaType, "+json")
 }
 
+// readStore is readGraph of the index.json of f, which must be there.
+func readStore(ctx context.Context, f files) (*graph, error) {
+	entries, err := readEntries(f)
+	if err != nil {
+		return nil, err
+	}
+	return readGraph(ctx, f, entries)
+}
+
 // readGraph follows the entries of an index.json. An error is that of ctx, or
 // says that there is more than can be held; all others are in the nodes.
 func readGraph(ctx context.Context, f files, entries []ocispec.Descriptor) (*graph, error) {
-	g := &graph{nodes: map[digest.Digest]*node{}}
+	g := &graph{entries: entries, nodes: map[digest.Digest]*node{}}
 	for _, d := range entries {
 		n, err := g.add(d, nil)
 		if err != nil {

@@ -140,17 +140,13 @@ func listEntries(ctx context.Context, ref Reference) (*ListResult, error) {
 		return nil, err
 	}
 	defer f.Close()
-	entries, err := readEntries(f)
-	if err != nil {
-		return nil, err
-	}
-	g, err := readGraph(ctx, f, entries)
+	g, err := readStore(ctx, f)
 	if err != nil {
 		return nil, err
 	}
 	res := &ListResult{Ref: ref.storeName(), Entries: []EntryReport{}}
 	known := map[digest.Digest]EntryReport{}
-	for _, d := range entries {
+	for _, d := range g.entries {
 		e, ok := known[d.Digest]
 		if !ok {
 			if e, err = g.describe(ctx, f, ref, d); err != nil {

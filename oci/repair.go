@@ -137,11 +137,7 @@ func (m *mender) fetch(ctx context.Context, src Source, dst Target) error {
 // lacks lists what the entries of the layout name and is not there. It adds to left
 // what is there and nevertheless no manifest, and leaves out what is in left.
 func (m *mender) lacks(ctx context.Context, f files, dst Target, left map[digest.Digest]BlobFault) ([]*node, error) {
-	entries, err := readEntries(f)
-	if err != nil {
-		return nil, err
-	}
-	g, err := readGraph(ctx, f, entries)
+	g, err := readStore(ctx, f)
 	if err != nil {
 		return nil, err
 	}
