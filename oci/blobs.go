@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // This file opens a layout or an archive as a whole, and lists what it holds.
@@ -84,18 +83,6 @@ func (r Reference) checkWhole() error {
 		return fmt.Errorf("this is about the whole store: name it without a tag or digest, as %s", r.storeName())
 	}
 	return nil
-}
-
-// readEntries reads index.json, which must be there.
-func readEntries(f files) ([]ocispec.Descriptor, error) {
-	x, err := readIndexFile(f)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("%w: no %s: nothing was published here yet, or it was lost", ErrNotFound, ocispec.ImageIndexFile)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return x.entries, nil
 }
 
 // isTemporary reports whether the file of that path belongs to a writer, or was

@@ -24,9 +24,9 @@ var errUnknownType = errors.New("not a kind of manifest that this release knows"
 // Unlike reachable it goes on where something is missing or damaged: it serves
 // those who look for that, and takes foreign images as well as models.
 type graph struct {
-	entries []ocispec.Descriptor
-	nodes map[digest.Digest]*node
-	order []*node // entries first, then what they name, level by level
+	entries []ocispec.Descriptor // of index.json
+	nodes   map[digest.Digest]*node
+	order   []*node // entries first, then what they name, level by level
 }
 
 // A node is a blob or manifest in a graph.
@@ -50,13 +50,16 @@ func mayName(mediaType string) bool {
 	return isManifest(mediaType) || mediaType == "" || strings.Contains(mediaType, "manifest") || strings.HasSuffix(mediaType, "+json")
 }
 
-// readStore is readGraph of the index.json of f, which must be there.
+// readStore reads the graph of index.json, which must be there.
 func readStore(ctx context.Context, f files) (*graph, error) {
-	entries, err := readEntries(f)
+	x, err := readIndexFile(f)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("%w: no %s: nothing was published here yet, or it was lost", ErrNotFound, ocispec.ImageIndexFile)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return readGraph(ctx, f, entries)
+	return readGraph(ctx, f, x.entries)
 }
 
 // readGraph follows the entries of an index.json. An error is that of ctx, or
