@@ -9,4 +9,11 @@
 // [Target] hide the difference. Reading ([Pull], [Inspect], [Verify]) starts
 // from the artifact's index layer, which the manifest digest covers, and
 // trusts nothing else.
+//
+// [Copy] carries any artifact between stores, [Serve] makes a registry of one;
+// [List], [Tag], [Diff], [Check], [Repair] and [GC] look after them. Registries
+// are spoken to as the files of containerd, Docker and Podman on this machine say.
+// What moves goes on where it was cut: blobs by ranges, pulls by a journal of
+// checked chunks, copies and uploads by spool files. Nothing is believed because
+// it is there; it is hashed again.
 package oci

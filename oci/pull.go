@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oras-bsm/oras-bsm/codec"
-	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
 // Pull writes the files of the model ref, or those that o selects, to directory dir,
@@ -263,13 +262,10 @@ func (p *puller) overhead(i int) int64 {
 // layerName is what layer i is called: "model.layers 3".
 func (a *Artifact) layerName(i int) string {
 	l := &a.Index.Layers[i]
-	switch {
-	case l.Block != nil:
-		return fmt.Sprintf("%s %d", plainText(l.Stack), *l.Block)
-	case l.MediaType == mediatypes.FilesLayer:
-		return "files"
+	if l.Block == nil {
+		return layerName(l.MediaType, block{})
 	}
-	return "tensors"
+	return layerName(l.MediaType, block{l.Stack, *l.Block})
 }
 
 // partName is the name of file i while it is written.

@@ -102,7 +102,8 @@ type StoreOptions struct {
 	// PlainHTTP allows http where https is refused, as in ParseReference.
 	PlainHTTP bool
 	// TempDir holds the spool files of uploads to a registry, which are as
-	// large as the blobs in flight. Default: os.TempDir().
+	// large as the blobs in flight. What Receive was given stays there for a
+	// week if the process ends. Default: os.TempDir().
 	TempDir string
 	// Keychain finds credentials. Default: one that reads what docker login and
 	// podman login wrote.
@@ -117,7 +118,8 @@ type StoreOptions struct {
 	// system's. CertFile and KeyFile hold the certificate and key to show to
 	// registries that ask for them.
 	CAFile, CertFile, KeyFile string
-	// Connections is how many a store may use at once. Default: 8.
+	// Connections is how many parts of blobs a store fetches at once, or holds
+	// for those who read them. An open reader has one request more. Default: 8.
 	Connections int
 	// LimitRate is how many bytes of blobs a second go in each direction. 0: as
 	// many as can.
