@@ -21,6 +21,7 @@ import (
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	registries "github.com/oras-bsm/oras-bsm/e2e/registry"
 	"github.com/oras-bsm/oras-bsm/mediatypes"
 )
 
@@ -180,6 +181,26 @@ func startRegistry(t testing.TB) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
+// startReal runs the registry that clusters run, where that is installed.
+func startReal(t *testing.T) string {
+	t.Helper()
+	if !registries.Installed() {
+		t.Skip(registries.Program + " is not installed")
+	}
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	s, err := registries.Start(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.Addr
+}
+
 // TestStores runs one suite over every kind of store. where returns a new,
 // empty place as a reference without tag.
 func TestStores(t *testing.T) {
@@ -190,6 +211,7 @@ func TestStores(t *testing.T) {
 		{"layout", func(t *testing.T) string { return "oci:" + filepath.Join(t.TempDir(), "new", "layout") }},
 		{"archive", func(t *testing.T) string { return "oci-archive:" + filepath.Join(t.TempDir(), "m.tar") }},
 		{"registry", func(t *testing.T) string { return startRegistry(t) + "/org/model" }},
+		{"docker-registry", func(t *testing.T) string { return startReal(t) + "/org/model" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) { testStore(t, tt.where) })
 	}
