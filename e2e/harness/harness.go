@@ -40,6 +40,7 @@ type Result struct {
 	Stderr string
 	Code   int           // the exit code; -1 if a signal ended it
 	Took   time.Duration // wall clock
+	CPU    time.Duration // of all its threads, in user and in system mode
 
 	// Peak is the most memory that was resident, in bytes. Linux counts in what
 	// the starting process had, so it is never less than this process's own
@@ -66,6 +67,7 @@ func Run(cmd *exec.Cmd) (*Result, error) {
 		return nil, fmt.Errorf("running %s: %w", cmd.Path, err)
 	}
 	r := &Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode(), Took: took}
+	r.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.Peak = usage.Maxrss << 10
 		r.AtMost = r.Peak <= own
