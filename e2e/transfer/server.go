@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -204,7 +205,7 @@ func (w *limitedWriter) ReadFrom(r io.Reader) (n int64, err error) {
 		}
 		m, err := io.CopyN(w.ResponseWriter, r, atOnce)
 		n += m
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return n, nil
 		}
 		if err != nil {
