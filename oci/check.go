@@ -13,11 +13,11 @@ import (
 
 // checkFile compares the bytes of w with the sha256 of f.
 func checkFile(ctx context.Context, w *os.File, f *mediatypes.File, bar Bar) error {
-	h := sha256.New()
-	if err := copyTo(ctx, h, w, 0, f.Size, bar); err != nil {
+	sum, err := sumRange(ctx, w, 0, f.Size, bar)
+	if err != nil {
 		return fail("checking", f.Path, err)
 	}
-	return matches(hexSum(h), f.SHA256, "sha256", strconv.Quote(f.Path))
+	return matches(sum, f.SHA256, "sha256", strconv.Quote(f.Path))
 }
 
 // checkTensor compares the bytes of t, in a file like f that open opens, with the
@@ -42,6 +42,13 @@ func matches(got, want, kind, object string) error {
 		return corruptObject(object, "its %s is %s, in the index %s", kind, got, want)
 	}
 	return nil
+}
+
+// sumRange is the sha256 of n bytes of f from offset on, in hex.
+func sumRange(ctx context.Context, f io.ReaderAt, offset, n int64, bar Bar) (string, error) {
+	h := sha256.New()
+	err := copyTo(ctx, h, f, offset, n, bar)
+	return hexSum(h), err
 }
 
 // copyTo writes n bytes of f from offset to w, in pieces between which ctx may

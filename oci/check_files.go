@@ -3,7 +3,6 @@ package oci
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -107,7 +106,11 @@ func (c *filesCheck) file(ctx context.Context, f *mediatypes.File, tensors []*me
 		return err
 	default:
 		defer s.Close()
-		if fault, err = c.compare(ctx, s, f, tensors, part); err != nil {
+		fault, err = c.compare(ctx, s, f, tensors, part)
+		if errors.Is(err, io.EOF) {
+			err = errShrunk
+		}
+		if err != nil {
 			return fail("reading", f.Path, err)
 		}
 	}
@@ -150,16 +153,6 @@ func (c *filesCheck) compare(ctx context.Context, s section, f *mediatypes.File,
 		}
 	}
 	return fault, nil
-}
-
-// sumRange is the sha256 of a part of s, in hex.
-func sumRange(ctx context.Context, s section, offset, n int64, bar Bar) (string, error) {
-	h := sha256.New()
-	err := copyTo(ctx, h, s, offset, n, bar)
-	if errors.Is(err, io.EOF) {
-		err = errShrunk
-	}
-	return hexSum(h), err
 }
 
 // others lists the files in the directory that the model does not have.

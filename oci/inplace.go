@@ -80,21 +80,21 @@ func (p *puller) compareFile(ctx context.Context, root *os.Root, i int, bar Bar)
 	}
 	f := &p.files[i]
 	if info.Size() == f.Size && f.SHA256 != "" {
-		h := sha256.New()
-		if err := copyTo(ctx, h, old, 0, f.Size, bar); err != nil {
+		sum, err := sumRange(ctx, old, 0, f.Size, bar)
+		if err != nil {
 			return shrunk(err)
 		}
-		if hexSum(h) == f.SHA256 {
+		if sum == f.SHA256 {
 			p.old[i].whole = true
 			return nil
 		}
 	}
 	for _, m := range matching(old, info.Size(), f) {
-		h := sha256.New()
-		if err := copyTo(ctx, h, old, m.from, m.Length, bar); err != nil {
+		sum, err := sumRange(ctx, old, m.from, m.Length, bar)
+		if err != nil {
 			return shrunk(err)
 		}
-		if hexSum(h) == m.SHA256 {
+		if sum == m.SHA256 {
 			p.old[i].tensors = append(p.old[i].tensors, m)
 		}
 	}
